@@ -1,0 +1,28 @@
+"""cmc-sdk: semi-supervised multimodal 3-D segmentation, from a few labelled scans to a bundle that runs anywhere."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cmc_sdk.imaging.nifti import read_volume as read_volume
+    from cmc_sdk.imaging.nifti import write_volume as write_volume
+    from cmc_sdk.imaging.volume import Volume as Volume
+    from cmc_sdk.runtime.session import Session as Session
+
+__all__ = ["Session", "Volume", "read_volume", "write_volume"]
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Session": "cmc_sdk.runtime.session",
+    "Volume": "cmc_sdk.imaging.volume",
+    "read_volume": "cmc_sdk.imaging.nifti",
+    "write_volume": "cmc_sdk.imaging.nifti",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'cmc_sdk' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -1,0 +1,183 @@
+"""The manifest of a bundle: what the segmenter is, what it needs, and what has been measured of it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from cmc_sdk.imaging.classes import ClassTable
+from cmc_sdk.settings import Settings
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "FileEntry",
+    "GateLimits",
+    "Graph",
+    "Grid",
+    "IntensityRule",
+    "Manifest",
+    "ModalitySpec",
+    "ModelSpec",
+    "SeenRange",
+    "SubsetScore",
+    "Tensor",
+]
+
+SCHEMA_VERSION: Literal[1] = 1
+PositiveTriple = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
+SizeTriple = tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,31}$")]
+
+
+class IntensityRule(Settings):
+    """How raw voxel values become the network's input.
+
+    Args:
+        clip: Lower and upper bound in `unit`, applied before scaling; None for no clipping.
+        scale: `zscore`: subtract the mean and divide by the standard deviation of this volume's (clipped) foreground;
+            `unit_range`: map `clip` to [0, 1], which then must be given.
+        unit: `HU` or `arbitrary`.
+    """
+
+    clip: tuple[float, float] | None = None
+    scale: Literal["zscore", "unit_range"] = "zscore"
+    unit: Literal["HU", "arbitrary"] = "arbitrary"
+
+    @model_validator(mode="after")
+    def _check(self) -> IntensityRule:
+        if self.clip is not None and not self.clip[0] < self.clip[1]:
+            raise ValueError("clip must be (lower, upper) with lower < upper")
+        if self.scale == "unit_range" and self.clip is None:
+            raise ValueError("scale: unit_range needs clip")
+        return self
+
+
+class ModalitySpec(Settings):
+    """One input modality: the user's name for it, DICOM's word, and its intensity rule."""
+
+    name: Name
+    dicom_modality: Literal["CT", "MR", "PT", "US", "OT"] = "OT"
+    intensity: IntensityRule = IntensityRule()
+
+
+class Grid(Settings):
+    """The model grid: spacing in mm, window in voxels, and the share of a window that neighbours overlap, [0, 0.9]."""
+
+    spacing_mm: PositiveTriple
+    window_vox: SizeTriple
+    overlap: Annotated[float, Field(ge=0.0, le=0.9)] = 0.5
+
+
+class ModelSpec(Settings):
+    """All that the sliding window needs to know of a segmenter, trained or exported.
+
+    Args:
+        modalities: In the network's order.
+        reference_modality: Whose axes a pair in one frame of reference is sampled on.
+        classes: Foreground classes; K = their number + 1.
+        grid: The model grid.
+        pairing: How the modalities of one case related in training.
+    """
+
+    modalities: Annotated[tuple[ModalitySpec, ...], Field(min_length=1)]
+    reference_modality: Name
+    classes: ClassTable
+    grid: Grid
+    pairing: Literal["registered", "misaligned", "unpaired"] = "registered"
+
+    @model_validator(mode="after")
+    def _check_names(self) -> ModelSpec:
+        if len(set(self.names)) != len(self.names):
+            raise ValueError("modality names must differ")
+        if self.reference_modality not in self.names:
+            raise ValueError(f"reference_modality {self.reference_modality!r} is none of {list(self.names)}")
+        return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Modality names in the network's order."""
+        return tuple(item.name for item in self.modalities)
+
+    def modality(self, name: str) -> ModalitySpec:
+        """The modality called `name`; KeyError if there is none."""
+        return {item.name: item for item in self.modalities}[name]
+
+
+class Tensor(Settings):
+    """One input or output of a graph; None stands for the dynamic batch."""
+
+    name: str
+    dtype: Literal["float32", "float16"]
+    shape: tuple[int | None, ...]
+
+
+class Graph(Settings):
+    """One ONNX file: `part` is encoder or decoder of `modality`, in `precision` f32."""
+
+    path: str
+    part: Literal["encoder", "decoder"]
+    modality: Name
+    precision: Literal["f32"]
+    opset: int
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+
+
+class GateLimits(Settings):
+    """What parity must keep: per-class Dice at least, share of flipped voxels at most (of foreground)."""
+
+    min_dice: float = 0.999
+    max_flips: float = 0.001
+
+
+class SubsetScore(Settings):
+    """Validation Dice of one subset of modalities: mean over cases, by modality and by class name."""
+
+    present: tuple[Name, ...]
+    dice: dict[str, dict[str, float | None]]
+    mean_dice: float | None
+    cases: int
+
+
+class SeenRange(Settings):
+    """What validation saw of one modality, for the quality flag.
+
+    Args:
+        intensity: 1st and 99th percentile bounds over the cases' foreground means, in the file's unit.
+        spacing_mm: Smallest and largest spacing over cases and axes.
+        extent_mm: Smallest and largest field of view over cases, per axis min and max.
+        volumes_ml: Per class name, smallest and largest volume over the cases where it is present.
+        confidence: Smallest and largest mean foreground confidence over cases.
+    """
+
+    intensity: tuple[float, float] | None = None
+    spacing_mm: tuple[float, float] | None = None
+    extent_mm: tuple[float, float] | None = None
+    volumes_ml: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    confidence: tuple[float, float] | None = None
+
+
+class FileEntry(Settings):
+    """A file of the bundle: path relative to the bundle with forward slashes, size in bytes, sha256 in hex."""
+
+    path: str
+    size: Annotated[int, Field(ge=0)]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Manifest(Settings):
+    """`manifest.json` of a bundle."""
+
+    schema_version: Literal[1]
+    name: str
+    version: str
+    licence: str
+    intended_use: str
+    spec: ModelSpec
+    graphs: tuple[Graph, ...]
+    gate: dict[str, GateLimits]
+    validated_subsets: tuple[SubsetScore, ...] = ()
+    seen: dict[str, SeenRange] = Field(default_factory=dict)
+    provenance: dict[str, Any]
+    files: tuple[FileEntry, ...]

@@ -1,0 +1,1 @@
+"""The command `cmc`: one command, one file."""

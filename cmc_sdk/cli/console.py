@@ -1,0 +1,63 @@
+"""What every command shares in talking to a person or to a program: JSON, progress bars, tables."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+__all__ = ["emit_json", "json_option", "progress_bar", "stderr", "stdout"]
+
+ProgressCallback = Callable[[str, int, int], None]
+"""Called with (stage, done, total) as work goes on."""
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document for machines.")
+
+
+def stdout() -> Console:
+    """The console for results; plain text when it is not a terminal."""
+    return Console(soft_wrap=True, highlight=False)
+
+
+def stderr() -> Console:
+    """The console for progress and notes."""
+    return Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+def emit_json(document: Any) -> None:
+    """Print one JSON document on standard output; NaN becomes null, since JSON has none."""
+    click.echo(json.dumps(_finite(document), indent=2, allow_nan=False, default=str))
+
+
+@contextlib.contextmanager
+def progress_bar(*, quiet: bool = False) -> Iterator[ProgressCallback]:
+    """Yield a callback (stage, done, total) that draws one bar per stage on a terminal and is silent in a pipe."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda stage, done, total: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=stderr()) as bar:
+        tasks: dict[str, Any] = {}
+
+        def update(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(stage, total=total)
+            bar.update(tasks[stage], completed=done, total=total)
+
+        yield update
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and value != value:
+        return None
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value

@@ -1,0 +1,1 @@
+"""Volumes, their geometry, and the files that hold them."""

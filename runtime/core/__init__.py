@@ -1,0 +1,1 @@
+"""All that is numeric and not the network, behind one narrow interface."""

@@ -1,0 +1,1 @@
+"""Training: data, network, losses, engine. Needs the extra `train`."""

@@ -1,0 +1,1 @@
+"""Data lists, windows, pairing and the phantom."""

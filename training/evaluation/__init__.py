@@ -1,0 +1,1 @@
+"""Metrics and tables over labelled cases."""

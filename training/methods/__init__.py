@@ -1,0 +1,1 @@
+"""Semi-supervised methods, one a file."""

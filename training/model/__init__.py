@@ -1,0 +1,1 @@
+"""The CMC network and its parts."""
