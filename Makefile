@@ -1,0 +1,42 @@
+# Every target creates and uses .venv; nothing is installed outside it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DEMO ?= demo
+
+.PHONY: demo test test-fast lint bench bench-encoder bench-method bench-inference bench-parity clean
+
+demo: $(STAMP)
+	$(BIN)/cmc demo --output $(DEMO)
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+test-fast: $(STAMP)
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: bench-encoder bench-inference bench-method
+
+bench-encoder: $(STAMP)
+	$(BIN)/python -m benchmarks.encoder
+
+bench-method: $(STAMP)
+	$(BIN)/python -m benchmarks.method
+
+bench-inference: $(STAMP)
+	$(BIN)/python -m benchmarks.inference
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info $(DEMO)

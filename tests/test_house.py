@@ -1,0 +1,102 @@
+"""The arrows between the rooms, the size of files, and what is installed."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from importlib.metadata import distribution
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ROOMS = {"training": ROOT / "training", "export": ROOT / "export", "runtime": ROOT / "runtime"}
+ALLOWED = {
+    "runtime": {"runtime"},
+    "training": {"training", "runtime"},
+    "export": {"export", "training", "runtime"},
+    "cmc_sdk/imaging": set(),
+    "cmc_sdk/bundle": set(),
+    "cmc_sdk/errors.py": set(),
+    "cmc_sdk/files.py": set(),
+    "cmc_sdk/settings.py": set(),
+}
+HEAVY = {"torch", "monai", "onnx", "lightning", "lightning_fabric", "scipy", "matplotlib", "yaml"}
+
+
+def imported_modules(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found.add(node.module or "")
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def python_files(place: str) -> list[Path]:
+    path = ROOT / place
+    return [path] if path.is_file() else sorted(path.rglob("*.py"))
+
+
+@pytest.mark.parametrize("place", sorted(ALLOWED))
+def test_rooms_know_only_whom_they_may(place: str) -> None:
+    files = python_files(place)
+    assert files
+    for path in files:
+        for module in imported_modules(path):
+            parts = module.split(".")
+            assert parts[0] not in ROOMS, f"{path}: imports {module} bare"
+            if parts[0] == "cmc_sdk" and len(parts) > 1:
+                assert parts[1] != "cli" or place in ROOMS, f"{path}: imports {module}"
+                if parts[1] in ROOMS:
+                    assert parts[1] in ALLOWED[place], f"{path}: {place} may not know {module}"
+
+
+@pytest.mark.parametrize("place", ["runtime", "cmc_sdk/imaging", "cmc_sdk/bundle", "cmc_sdk/cli/infer.py"])
+def test_lean_places_import_nothing_heavy(place: str) -> None:
+    for path in python_files(place):
+        heavy = {module for module in imported_modules(path) if module.split(".")[0] in HEAVY}
+        assert not heavy, f"{path}: imports {sorted(heavy)}"
+
+
+def test_runtime_imports_with_torch_monai_and_onnx_absent() -> None:
+    program = (
+        "import sys\n"
+        "class Block:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.partition('.')[0] in {'torch', 'monai', 'onnx', 'scipy', 'lightning', 'openvino'}:\n"
+        "            raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, Block())\n"
+        "import cmc_sdk.runtime, cmc_sdk.runtime.session\n"
+        "from cmc_sdk import Session, read_volume, write_volume\n"
+        "print(Session.__name__)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "Session"
+
+
+def test_nothing_generic_lands_in_site_packages() -> None:
+    files = [str(file) for file in distribution("cmc-sdk").files or []]
+    assert files
+    assert not [file for file in files if file.split("/")[0] in ROOMS]
+
+
+def test_no_module_is_over_400_lines() -> None:
+    places = ["cmc_sdk", "training", "export", "runtime", "tests", "benchmarks"]
+    long = {str(path): len(path.read_text().splitlines()) for place in places for path in python_files(place)}
+    assert long
+    assert {path: lines for path, lines in long.items() if lines > 400} == {}
+
+
+def test_every_package_is_packed() -> None:
+    packed = (ROOT / "pyproject.toml").read_text()
+    for place in ("cmc_sdk", "training", "export", "runtime"):
+        for marker in (ROOT / place).rglob("__init__.py"):
+            name = ".".join(marker.parent.relative_to(ROOT).parts)
+            name = name if name.startswith("cmc_sdk") else f"cmc_sdk.{name}"
+            assert f'"{name}",' in packed, f"{name} is not in pyproject's packages"
