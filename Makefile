@@ -19,7 +19,10 @@ test-fast: $(STAMP)
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	@# mypy cannot follow an editable install's mapping: show it the tree as it is installed.
+	rm -rf build/types && mkdir -p build/types/cmc_sdk
+	ln -s $(CURDIR)/cmc_sdk/* $(CURDIR)/training $(CURDIR)/export $(CURDIR)/runtime build/types/cmc_sdk/
+	cd build/types && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml --package cmc_sdk
 
 bench: bench-encoder bench-inference bench-method
 
