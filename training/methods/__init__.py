@@ -1,1 +1,24 @@
-"""Semi-supervised methods, one a file."""
+"""Semi-supervised methods, one a file: CMC, and the peers that it is compared with."""
+
+from __future__ import annotations
+
+from cmc_sdk.training.methods.build import MethodName, build_method
+from cmc_sdk.training.methods.cmc import CMC
+from cmc_sdk.training.methods.cps import CrossPseudoSupervision
+from cmc_sdk.training.methods.mean_teacher import MeanTeacher
+from cmc_sdk.training.methods.presence import drop_modalities
+from cmc_sdk.training.methods.protocol import Clock, LossTerms, Method
+from cmc_sdk.training.methods.supervised import Supervised
+
+__all__ = [
+    "CMC",
+    "Clock",
+    "CrossPseudoSupervision",
+    "LossTerms",
+    "MeanTeacher",
+    "Method",
+    "MethodName",
+    "Supervised",
+    "build_method",
+    "drop_modalities",
+]

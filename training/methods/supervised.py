@@ -1,0 +1,119 @@
+"""Supervised-only: the labelled part that every method shares, and the method that is nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from cmc_sdk.errors import CheckpointError
+from cmc_sdk.training.data.batch import Batch
+from cmc_sdk.training.losses import supervised_loss
+from cmc_sdk.training.methods.presence import Group, drop_modalities, presence_groups
+from cmc_sdk.training.methods.protocol import Clock, LossTerms
+from cmc_sdk.training.model import CMCNetwork, NetworkOutput
+
+__all__ = ["LabelledTerms", "Supervised", "labelled_loss"]
+
+
+@dataclass(frozen=True)
+class LabelledTerms:
+    """The supervised loss of a batch, and what the network gave for each group of equal presence."""
+
+    loss: Tensor
+    outputs: tuple[tuple[Group, NetworkOutput], ...]
+
+
+def labelled_loss(network: CMCNetwork, batch: Batch, *, presence: Tensor, fuse: bool) -> LabelledTerms:
+    """L_sup: the mean over samples of each sample's mean over its shown modalities.
+
+        L_sup = (1/B) Σ_b (1/|M_b|) Σ_{m ∈ M_b} DiceCE(logits^m_b, y^m_b)
+
+    For two modalities that both show this is ½ Σ_m DiceCE. The decoder of a lost modality is not run.
+
+    Args:
+        network: The network.
+        batch: With labels of every modality that a sample has.
+        presence: (B, M) bool, after modality dropout.
+        fuse: False in stage 1: every modality alone, without MIA and fusion.
+    """
+    total = torch.zeros((), device=presence.device)
+    outputs = []
+    for group in presence_groups(batch, presence=presence, modalities=network.modalities):
+        output = network(group.images, presence=group.presence, decode=group.names, fuse=fuse)
+        terms = [
+            supervised_loss(output.logits[name], batch.labels[name][group.index], reduction="none")
+            for name in group.names
+        ]
+        total = total + torch.stack(terms).mean(dim=0).sum()
+        outputs.append((group, output))
+    return LabelledTerms(loss=total / presence.shape[0], outputs=tuple(outputs))
+
+
+class Supervised:
+    """Train on the labelled samples only: the row that every other method is compared with, and their common base.
+
+    Args:
+        network: Trained in place.
+        modality_dropout: Probability that a labelled sample loses one modality in stages 2 and 3.
+    """
+
+    name = "supervised"
+
+    def __init__(self, network: CMCNetwork, *, modality_dropout: float) -> None:
+        self.network = network
+        self.modality_dropout = modality_dropout
+
+    def loss(
+        self,
+        labelled: Batch,
+        unlabelled: Batch | None,
+        *,
+        clock: Clock,
+        stage: int,
+        generator_seed: int,
+        first_sample: int = 0,
+    ) -> LossTerms:
+        """The supervised loss; `unlabelled` is not read. See `Method.loss`."""
+        presence = self._shown(labelled, clock=clock, stage=stage, seed=generator_seed, first_sample=first_sample)
+        terms = labelled_loss(self.network, labelled, presence=presence, fuse=stage > 1)
+        return LossTerms(total=terms.loss, logged=self._logged(terms.loss, stage=stage))
+
+    def after_step(self) -> None:
+        """Nothing to do."""
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """The network's trainable parameters."""
+        return iter(self.network.trainable_parameters())
+
+    def extra_state(self) -> dict[str, Tensor]:
+        """Nothing."""
+        return {}
+
+    def load_extra_state(self, state: Mapping[str, Tensor]) -> None:
+        """Accept an empty state only."""
+        if state:
+            raise CheckpointError(
+                f"the checkpoint holds {len(state)} extra tensors, method {self.name} has none",
+                mend="resume with the method that wrote it",
+            )
+
+    def _shown(self, batch: Batch, *, clock: Clock, stage: int, seed: int, first_sample: int) -> Tensor:
+        """Presence after modality dropout; in stage 1 every modality runs alone anyway, so none is dropped."""
+        if stage == 1:
+            return batch.presence
+        return drop_modalities(
+            batch.presence,
+            probability=self.modality_dropout,
+            seed=seed,
+            step=clock.step,
+            first_sample=first_sample,
+        )
+
+    def _logged(self, supervised: Tensor, *, stage: int) -> dict[str, float]:
+        logged = {"supervised": float(supervised.detach())}
+        if stage > 1:
+            logged |= {f"mia/{name}": value for name, value in self.network.mia_statistics().items()}
+        return logged
