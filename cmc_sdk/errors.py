@@ -11,6 +11,7 @@ __all__ = [
     "DataError",
     "GeometryError",
     "InputError",
+    "ParityError",
     "ResourceError",
     "TrainingError",
 ]
@@ -63,6 +64,10 @@ class CheckpointError(InputError):
 
 class BackendError(CmcError):
     """No inference backend can run the bundle on this machine, or one failed while running."""
+
+
+class ParityError(CmcError):
+    """The exported graphs do not label as the trained network does."""
 
 
 class ResourceError(CmcError):
