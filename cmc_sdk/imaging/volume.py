@@ -26,6 +26,8 @@ class Volume:
         name: What to call it in messages, usually the file's path.
         header: Geometry of the file that it came from, kept so that a label on this grid is written with the same
             geometry bit for bit; opaque outside the reader that made it.
+        notes: What the reader wants the user to know, for example that sform and qform differ and which was used;
+            a run record lists them as warnings.
 
     Raises:
         GeometryError: Not 3-D, an empty axis, or an affine that is not finite, not invertible or not affine.
@@ -37,6 +39,7 @@ class Volume:
     intercept: float = 0.0
     name: str = "volume"
     header: Any = field(default=None, repr=False)
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         affine = np.array(self.affine_mm, dtype=np.float64)

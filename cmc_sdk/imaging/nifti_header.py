@@ -1,0 +1,328 @@
+"""The header of a NIfTI file: what is believed, what is refused, and what is kept to be written back."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cmc_sdk.errors import DataError, GeometryError
+from cmc_sdk.imaging.geometry import displacement_mm, extent_mm
+from cmc_sdk.imaging.volume import Volume
+
+__all__ = ["HEADER_BYTES", "NiftiGeometry", "NiftiHeader", "header_for", "parse_header"]
+
+HEADER_BYTES = 540
+_DTYPES = {
+    2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8",
+}  # fmt: skip
+_REFUSED_DTYPES = {
+    1: "1-bit", 32: "complex64", 128: "RGB24", 1536: "float128", 1792: "complex128", 2048: "complex256",
+    2304: "RGBA32",
+}  # fmt: skip
+_UNIT_MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
+# Everything in the header that says where the voxels lie, copied bit for bit into what is written on the same grid.
+_GEOMETRY_FIELDS = (
+    "pixdim", "xyzt_units", "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d",
+    "qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z",
+)  # fmt: skip
+_MOST_EXTENT_MM = 10_000.0
+_SET_ONE_CODE = (
+    "find out which one is right, then set the other's code to 0 (nibabel: image.set_qform(None, code=0) or "
+    "image.set_sform(None, code=0)) and save"
+)
+
+
+@dataclass(frozen=True)
+class NiftiGeometry:
+    """The header block of a file as it was read (`Volume.header`), 348 bytes for NIfTI-1 and 540 for NIfTI-2."""
+
+    block: bytes
+
+
+@dataclass(frozen=True)
+class NiftiHeader:
+    """What a header says, checked.
+
+    Args:
+        size_vox: Voxels along x, y, z.
+        dtype: As stored, byte order included.
+        offset: Where the voxels start, in bytes.
+        slope: True value = stored * slope + intercept.
+        intercept: See `slope`.
+        affine_mm: (4, 4) voxel index → RAS mm.
+        notes: What the user should know of choices that were made.
+        geometry: To be kept as `Volume.header`.
+    """
+
+    size_vox: tuple[int, int, int]
+    dtype: np.dtype[Any]
+    offset: int
+    slope: float
+    intercept: float
+    affine_mm: npt.NDArray[np.float64]
+    notes: tuple[str, ...]
+    geometry: NiftiGeometry
+
+    @property
+    def data_bytes(self) -> int:
+        """Bytes of all voxels."""
+        return math.prod(self.size_vox) * self.dtype.itemsize
+
+
+def parse_header(block: bytes, *, path: Path) -> NiftiHeader:
+    """Check the first bytes of a file and take its header apart.
+
+    Args:
+        block: The first `HEADER_BYTES` bytes of the decompressed file, or fewer where it is shorter.
+        path: What to call it in messages.
+
+    Raises:
+        DataError: Not a NIfTI file, truncated, 4-D, or of a voxel type that is not a number per voxel.
+        GeometryError: Neither sform nor qform, or one that cannot be right.
+    """
+    header, length = _nibabel_header(block, path=path)
+    offset = float(header["vox_offset"])
+    if not (math.isfinite(offset) and offset == int(offset) and offset >= length + 4):
+        raise DataError(
+            f"{path}: its header puts the voxels at byte {offset:g}, which a single NIfTI file cannot have "
+            f"(at least {length + 4})",
+            mend="convert it again from its source",
+        )
+    size = _size(header, path=path)
+    slope, intercept = _scaling(header, path=path)
+    affine, notes = _affine(header, size_vox=size, path=path)
+    return NiftiHeader(
+        size_vox=size,
+        dtype=_dtype(header, path=path),
+        offset=int(offset),
+        slope=slope,
+        intercept=intercept,
+        affine_mm=affine,
+        notes=notes,
+        geometry=NiftiGeometry(block[:length]),
+    )
+
+
+def header_for(volume: Volume, *, dtype: np.dtype[Any]) -> bytes:
+    """Header and extension flag of a file that holds `volume` as `dtype`, little-endian, up to the first voxel.
+
+    A volume that came from a NIfTI file, or lies on the grid of one, gets that file's geometry fields bit for bit;
+    nothing else of that file is copied (its free text may name a patient).
+    """
+    from nibabel.nifti1 import Nifti1Header
+    from nibabel.nifti2 import Nifti2Header
+
+    source = _kept_header(volume)
+    if source is not None:
+        header = type(source)(endianness="<")
+        for name in _GEOMETRY_FIELDS:
+            header[name] = source[name]
+    else:
+        header = Nifti1Header(endianness="<")
+        wide = max(volume.size_vox) > 32767
+        if not wide:
+            _set_geometry(header, volume)
+            wide = not Volume(volume.stored, header.get_sform()).same_grid(volume)
+        if wide:
+            # NIfTI-1 holds sizes in 16 bits and positions in 32: what does not fit goes into NIfTI-2.
+            header = Nifti2Header(endianness="<")
+            _set_geometry(header, volume)
+    header["dim"] = (3, *volume.size_vox, 1, 1, 1, 1)
+    header.set_data_dtype(dtype)
+    header["scl_slope"], header["scl_inter"] = volume.slope, volume.intercept
+    header["descrip"] = b"cmc-sdk"
+    header["magic"] = header.single_magic
+    header["vox_offset"] = header.single_vox_offset
+    return bytes(header.binaryblock) + b"\0\0\0\0"
+
+
+def _nibabel_header(block: bytes, *, path: Path) -> tuple[Any, int]:
+    from nibabel.nifti1 import Nifti1Header
+    from nibabel.nifti2 import Nifti2Header
+
+    for kind, length, at, magics in (
+        (Nifti1Header, 348, 344, (b"n+1\0", b"ni1\0")),
+        (Nifti2Header, 540, 4, (b"n+2\0", b"ni2\0")),
+    ):
+        if length not in (int.from_bytes(block[:4], "little"), int.from_bytes(block[:4], "big")):
+            continue
+        if len(block) < length:
+            raise DataError(
+                f"{path} is truncated: {len(block)} bytes, less than a header", mend="copy it again from its source"
+            )
+        magic = block[at : at + 4]
+        if magic == magics[1]:
+            raise DataError(
+                f"{path} is one half of a .hdr/.img pair",
+                mend="convert the pair to a single .nii.gz (nibabel: nibabel.save(nibabel.load(path), 'out.nii.gz'))",
+            )
+        if magic == magics[0]:
+            return kind(block[:length], check=False), length
+        if length == 348:
+            raise DataError(
+                f"{path} is an ANALYZE 7.5 file, whose orientation is not defined",
+                mend="convert the original DICOM series to NIfTI instead",
+            )
+    raise DataError(f"{path} is not a NIfTI file{_looks_like(block)}", mend="give a .nii or .nii.gz file")
+
+
+def _looks_like(block: bytes) -> str:
+    if block[128:132] == b"DICM":
+        return " (it is a DICOM file)"
+    if block.startswith(b"NRRD"):
+        return " (it is an NRRD file)"
+    if block.startswith((b"ObjectType", b"NDims")):
+        return " (it is a MetaImage header)"
+    if block.startswith((b"\0\0\0\x01\0", b"\x89HDF")):
+        return " (it is an MGH or HDF5 file)"
+    return ""
+
+
+def _size(header: Any, *, path: Path) -> tuple[int, int, int]:
+    dims = [int(value) for value in header["dim"]]
+    if not 1 <= dims[0] <= 7 or min(dims[1 : dims[0] + 1]) < 1:
+        raise DataError(f"{path}: its header has impossible dimensions {dims}", mend="convert it again from its source")
+    shape = dims[1 : dims[0] + 1]
+    if len(shape) < 3:
+        raise DataError(f"{path} is {len(shape)}-D, of shape {tuple(shape)}", mend="give a 3-D volume")
+    if math.prod(shape[3:]) != 1:
+        raise DataError(
+            f"{path} holds {math.prod(shape[3:])} volumes, shape {tuple(shape)}; one 3-D volume is allowed",
+            mend="split it, for example with nibabel.four_to_three, and give the one that is meant",
+        )
+    return (shape[0], shape[1], shape[2])
+
+
+def _dtype(header: Any, *, path: Path) -> np.dtype[Any]:
+    code = int(header["datatype"])
+    if code not in _DTYPES:
+        kind = _REFUSED_DTYPES.get(code, f"datatype code {code}")
+        raise DataError(
+            f"{path} holds {kind} voxels; integers of 8 to 64 bits, float32 and float64 are allowed",
+            mend="give the scan itself, one number per voxel, not a colour or complex image of it",
+        )
+    return np.dtype(_DTYPES[code]).newbyteorder(header.endianness)
+
+
+def _scaling(header: Any, *, path: Path) -> tuple[float, float]:
+    slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
+    if slope == 0.0 or math.isnan(slope):  # the standard's way, and a common writer's, to say "no scaling"
+        return 1.0, 0.0
+    if not (math.isfinite(slope) and math.isfinite(intercept)):
+        raise DataError(
+            f"{path}: its scaling is not finite (slope {slope}, intercept {intercept})",
+            mend="convert it again from its source",
+        )
+    return slope, intercept
+
+
+def _affine(
+    header: Any, *, size_vox: tuple[int, int, int], path: Path
+) -> tuple[npt.NDArray[np.float64], tuple[str, ...]]:
+    unit = _UNIT_MM.get(int(header["xyzt_units"]) & 7)
+    if unit is None:
+        raise GeometryError(
+            f"{path}: its unit of length has code {int(header['xyzt_units']) & 7}; m, mm, micron or unknown are allowed",
+            mend="set the unit in the header (nibabel: image.header.set_xyzt_units('mm')) and save",
+        )
+    has_sform, has_qform = int(header["sform_code"]) > 0, int(header["qform_code"]) > 0
+    if not (has_sform or has_qform):
+        raise GeometryError(
+            f"{path}: its sform and qform codes are both 0, so it does not say where its voxels lie",
+            mend="convert it again from its source, or, if you know its orientation, set an sform with a code above 0 "
+            "(nibabel: image.set_sform(affine, code=1)) and save; nothing is guessed",
+        )
+    if not has_sform:
+        return _checked(_qform(header, unit=unit, path=path), "qform", size_vox=size_vox, path=path), ()
+    sform = np.eye(4)
+    for row, name in enumerate(("srow_x", "srow_y", "srow_z")):
+        sform[row] = header[name]
+    sform[:3] *= unit
+    _checked(sform, "sform", size_vox=size_vox, path=path)
+    if not has_qform:
+        return sform, ()
+    try:
+        qform = _checked(_qform(header, unit=unit, path=path), "qform", size_vox=size_vox, path=path)
+    except GeometryError as error:
+        return sform, (f"{error.what}; the sform is used",)
+    return sform, _disagreement(sform, qform, size_vox, path=path)
+
+
+def _qform(header: Any, *, unit: float, path: Path) -> npt.NDArray[np.float64]:
+    from nibabel.spatialimages import HeaderDataError
+
+    copy = header.copy()
+    if copy["pixdim"][0] == 0:  # the standard: 0 is to be read as 1
+        copy["pixdim"][0] = 1
+    try:
+        qform = np.asarray(copy.get_qform(), dtype=np.float64)
+    except (HeaderDataError, ValueError) as error:
+        raise GeometryError(
+            f"{path}: its qform cannot be right ({error})", mend="convert it again from its source"
+        ) from error
+    qform[:3] *= unit
+    return qform
+
+
+def _checked(
+    affine: npt.NDArray[np.float64], which: str, *, size_vox: tuple[int, int, int], path: Path
+) -> npt.NDArray[np.float64]:
+    mend = "convert it again from its source, or repair its header; the geometry is not guessed"
+    if not np.isfinite(affine).all():
+        raise GeometryError(f"{path}: its {which} holds NaN or infinite numbers", mend=mend)
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    if lengths.min() <= 0 or abs(np.linalg.det(affine[:3, :3] / lengths)) < 1e-3:
+        raise GeometryError(
+            f"{path}: its {which} is singular (its voxel axes have lengths {lengths.round(6).tolist()} mm)", mend=mend
+        )
+    extent = extent_mm(affine, size_vox=size_vox)
+    if max(extent) > _MOST_EXTENT_MM:
+        raise GeometryError(
+            f"{path}: its {which} and unit make it {max(extent) / 1000:.4g} m long; up to 10 m is allowed",
+            mend="set the right unit in the header (nibabel: image.header.set_xyzt_units('mm')) and save",
+        )
+    return affine
+
+
+def _disagreement(
+    sform: npt.NDArray[np.float64], qform: npt.NDArray[np.float64], size_vox: tuple[int, int, int], *, path: Path
+) -> tuple[str, ...]:
+    """The sform stands where both are set; a note where they differ visibly, a refusal where one mirrors the other."""
+    directions = [form[:3, :3] / np.linalg.norm(form[:3, :3], axis=0) for form in (sform, qform)]
+    cosines = np.sum(directions[0] * directions[1], axis=0)
+    if cosines.min() < math.cos(math.radians(45)):
+        angle = math.degrees(math.acos(max(-1.0, float(cosines.min()))))
+        raise GeometryError(
+            f"{path}: its sform and qform turn voxel axis {'xyz'[int(cosines.argmin())]} {angle:.0f}° apart, so "
+            "programs would show it mirrored or turned against each other (at most 45° are allowed)",
+            mend=_SET_ONE_CODE,
+        )
+    apart = displacement_mm(sform, qform, size_vox=size_vox)
+    if apart <= 0.1 * float(np.linalg.norm(sform[:3, :3], axis=0).min()):
+        return ()
+    return (f"{path}: its sform and qform place voxels up to {apart:.3g} mm apart; the sform is used",)
+
+
+def _kept_header(volume: Volume) -> Any:
+    """The header that `volume` came with, if it still says what the volume's affine says."""
+    if not isinstance(volume.header, NiftiGeometry) or max(volume.size_vox) > 32767:
+        return None
+    path = Path(volume.name)
+    header, _ = _nibabel_header(volume.header.block, path=path)
+    affine, _ = _affine(header, size_vox=volume.size_vox, path=path)
+    return header if np.array_equal(affine, volume.affine_mm) else None
+
+
+def _set_geometry(header: Any, volume: Volume) -> None:
+    header.set_xyzt_units("mm")
+    directions = volume.affine_mm[:3, :3] / np.asarray(volume.spacing_mm)
+    if np.abs(directions.T @ directions - np.eye(3)).max() < 1e-5:
+        header.set_qform(volume.affine_mm, code=1)
+    else:  # a qform cannot hold shear: only the sform says the truth
+        header["pixdim"][1:4] = volume.spacing_mm
+    header.set_sform(volume.affine_mm, code=1)
