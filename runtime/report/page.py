@@ -1,0 +1,178 @@
+"""The report of one result: what was found, how sure the network was, and how it was made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cmc_sdk.bundle.manifest import ModelSpec
+from cmc_sdk.imaging.classes import ClassTable, SegmentClass
+from cmc_sdk.imaging.volume import Volume
+from cmc_sdk.runtime.report.planes import Plane, Planes, confidence_overlay, cut_planes, label_overlay
+from cmc_sdk.runtime.report.png import data_uri
+from cmc_sdk.runtime.report.shell import badge, escape, page, table
+
+if TYPE_CHECKING:
+    from cmc_sdk.runtime.segmenter import Result
+
+__all__ = ["render_report"]
+
+
+def render_report(
+    result: Result, *, images: Mapping[str, Volume], spec: ModelSpec, record: Mapping[str, Any], title: str = ""
+) -> str:
+    """One self-contained HTML page about `result`.
+
+    Args:
+        result: Of `Session.infer`.
+        images: The scans that were given, by modality.
+        spec: Of the bundle: classes with colours, intensity rules.
+        record: The run record as plain JSON values, shown in full.
+        title: Heading; None: the bundle's name and version.
+    """
+    heading = title or _bundle_name(record)
+    body = [
+        f"<h1>{escape(heading)}</h1>",
+        f'<p class="dim">{escape(_origin(record))}</p>',
+        '<p class="dim small">A research result: not for diagnosis or treatment.</p>',
+        '<input type="checkbox" id="marks" class="toggle" checked><label for="marks" class="small">overlays</label> ',
+        '<input type="checkbox" id="lines" class="toggle"><label for="lines" class="small">lines of the planes</label>',
+        _quality_section(result),
+        _volumes_section(result, classes=spec.classes),
+    ]
+    for modality in result.labels:
+        clip = spec.modality(modality).intensity.clip
+        planes = cut_planes(
+            images[modality], labels=result.labels[modality], confidence=result.confidence[modality], clip=clip
+        )
+        body.append(_modality_section(modality, planes, image=images[modality], spec=spec))
+    body.append(_record_section(record))
+    return page(heading, body="\n".join(body))
+
+
+def _quality_section(result: Result) -> str:
+    reasons = "".join(f"<li>{escape(str(reason))}</li>" for reason in result.quality.reasons)
+    listed = f"<ul>{reasons}</ul>" if reasons else '<p class="dim">Nothing speaks against this result.</p>'
+    return f"<section><h2>Quality {badge(result.quality.status)}</h2>{listed}</section>"
+
+
+def _volumes_section(result: Result, *, classes: ClassTable) -> str:
+    head = ["Organ"]
+    for modality in result.labels:
+        head += [f"{modality}, ml", f"{modality}, mean confidence"]
+    rows = []
+    sure = {name: _mean_confidence(result.labels[name], result.confidence[name]) for name in result.labels}
+    for item in classes.classes:
+        cells = [_swatch(item)]
+        for modality in result.labels:
+            volume = result.volumes_ml[modality].get(item.name, 0.0)
+            confidence = sure[modality].get(item.index)
+            cells += [f"{volume:,.1f}", "–" if confidence is None else f"{confidence:.2f}"]
+        rows.append(cells)
+    return f"<section><h2>Volumes</h2>{table(head, rows=rows)}</section>"
+
+
+def _mean_confidence(labels: Volume, confidence: Volume) -> dict[int, float]:
+    """Mean confidence over the voxels of each class that is there."""
+    marks = labels.stored.ravel()
+    count = np.bincount(marks, minlength=2)
+    total = np.bincount(marks, weights=confidence.stored.ravel(), minlength=2)
+    return {int(index): float(total[index] / count[index] / 255.0) for index in np.flatnonzero(count)}
+
+
+def _modality_section(modality: str, planes: Planes, *, image: Volume, spec: ModelSpec) -> str:
+    size = " × ".join(str(count) for count in image.size_vox)
+    spacing = " × ".join(f"{step:.4g}" for step in image.spacing_mm)
+    position = ", ".join(
+        f"{positive if value >= 0 else negative} {abs(value):.0f}"
+        for value, positive, negative in zip(planes.point_mm, "RAS", "LPI", strict=True)
+    )
+    unit = " HU" if spec.modality(modality).intensity.unit == "HU" else ""
+    low, high = planes.window
+    where = "Nothing was labelled; the planes meet in the middle." if planes.empty else "Planes through the label."
+    grey = [data_uri(plane.grey) for plane in planes.planes]
+    marks = [data_uri(label_overlay(plane.labels, classes=spec.classes)) for plane in planes.planes]
+    doubts = [data_uri(confidence_overlay(plane.confidence)) for plane in planes.planes]
+    shown = set(np.unique(np.concatenate([plane.labels.ravel() for plane in planes.planes])).tolist())
+    legend = "".join(f"<span>{_swatch(item)}</span>" for item in spec.classes.classes if item.index in shown)
+    scale = '<span class="scale" style="background:linear-gradient(90deg,rgb(255,40,40),rgb(255,225,40));"></span>'
+    return (
+        f"<section><h2>{escape(modality)}</h2>"
+        f'<p class="dim small">{size} voxels of {spacing} mm · shown from {low:.4g} to {high:.4g}{unit} · '
+        f"{where} They meet at {position} mm.</p>"
+        f"{_figures(planes, grey, marks, 'labels')}"
+        f'<div class="legend">{legend}</div>'
+        f"<h3>Where the network was unsure</h3>{_figures(planes, grey, doubts, 'confidence')}"
+        f'<p class="dim small">confidence ≤ 0.5{scale}0.98; above, no mark</p></section>'
+    )
+
+
+def _figures(planes: Planes, grey: list[str], marks: list[str], kind: str) -> str:
+    cuts = zip(planes.planes, grey, marks, strict=True)
+    return '<div class="planes">' + "".join(_figure(plane, image, mark, kind) for plane, image, mark in cuts) + "</div>"
+
+
+def _figure(plane: Plane, image: str, mark: str, kind: str) -> str:
+    ratio = plane.width_mm / plane.height_mm
+    extent = "width:100%" if ratio >= 1 else "height:100%"
+    left, right, top, bottom = plane.sides
+    across, down = plane.cross
+    return (
+        f'<figure><div class="frame"><div class="cut" style="{extent};aspect-ratio:{ratio:.5f}">'
+        f'<img src="{image}" alt="{plane.name} plane"><img class="mark" src="{mark}" alt="{kind}">'
+        f'<i class="v" style="left:{across:.2%}"></i><i class="h" style="top:{down:.2%}"></i>'
+        f'<b class="l">{left}</b><b class="r">{right}</b><b class="t">{top}</b><b class="b">{bottom}</b></div></div>'
+        f"<figcaption>{plane.name}, {plane.slice_number} of {plane.slices}</figcaption></figure>"
+    )
+
+
+def _record_section(record: Mapping[str, Any]) -> str:
+    text = escape(json.dumps(record, indent=2, default=str))
+    rows = [(escape(key), escape(value)) for key, value in _highlights(record).items()]
+    return (
+        f"<section><h2>Run record</h2>{table(('', ''), rows=rows)}"
+        f"<details><summary>record.json</summary><pre>{text}</pre></details></section>"
+    )
+
+
+def _highlights(record: Mapping[str, Any]) -> dict[str, str]:
+    """The scalars of the record, nested names joined with a space, for a reader in a hurry."""
+    found: dict[str, str] = {}
+    for key, value in record.items():
+        if isinstance(value, Mapping) and all(not isinstance(part, (Mapping, list, tuple)) for part in value.values()):
+            text = ", ".join(f"{name} {_short(part)}" for name, part in value.items())
+        elif isinstance(value, (list, tuple)) and value and all(isinstance(part, str) for part in value):
+            text = ", ".join(value)
+        elif isinstance(value, (str, int, float, bool)):
+            text = _short(value)
+        else:
+            continue
+        if text:
+            found[key.replace("_", " ")] = text
+    return found
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _bundle_name(record: Mapping[str, Any]) -> str:
+    bundle = record.get("bundle")
+    if isinstance(bundle, Mapping):
+        return f"{bundle.get('name', 'segmentation')} {bundle.get('version', '')}".strip()
+    return str(bundle or "Segmentation")
+
+
+def _origin(record: Mapping[str, Any]) -> str:
+    presence = record.get("presence")
+    given = [name for name, there in presence.items() if there] if isinstance(presence, Mapping) else presence or []
+    parts = [" + ".join(given), record.get("backend"), record.get("precision"), record.get("time_utc")]
+    return " · ".join(str(part) for part in parts if part)
+
+
+def _swatch(item: SegmentClass) -> str:
+    red, green, blue = item.color
+    return f'<span class="swatch" style="background:rgb({red},{green},{blue})"></span>{escape(item.name)}'
