@@ -181,3 +181,32 @@ class Manifest(Settings):
     seen: dict[str, SeenRange] = Field(default_factory=dict)
     provenance: dict[str, Any]
     files: tuple[FileEntry, ...]
+
+    @model_validator(mode="after")
+    def _check_graphs(self) -> Manifest:
+        listed = {entry.path for entry in self.files}
+        parts: dict[tuple[str, str, str], str] = {}
+        for graph in self.graphs:
+            key = (graph.precision, graph.modality, graph.part)
+            if graph.modality not in self.spec.names:
+                raise ValueError(f"graph {graph.path} is of {graph.modality!r}, none of {list(self.spec.names)}")
+            if graph.path not in listed:
+                raise ValueError(f"graph {graph.path} is not among the files")
+            if key in parts:
+                raise ValueError(
+                    f"{parts[key]} and {graph.path} are both the {graph.precision} {graph.part} of {key[1]}"
+                )
+            parts[key] = graph.path
+        for precision in {graph.precision for graph in self.graphs} or {"f32"}:
+            for modality in self.spec.names:
+                for part in ("encoder", "decoder"):
+                    if (precision, modality, part) not in parts:
+                        raise ValueError(f"the {precision} {part} of {modality} is missing among the graphs")
+        return self
+
+    @model_validator(mode="after")
+    def _check_names(self) -> Manifest:
+        named = {*self.seen, *(name for score in self.validated_subsets for name in (*score.present, *score.dice))}
+        for name in sorted(named - set(self.spec.names)):
+            raise ValueError(f"{name!r} is none of the modalities {list(self.spec.names)}")
+        return self

@@ -47,7 +47,7 @@ def read_volume(path: str | os.PathLike[str], *, label: bool = False) -> Volume:
     file = Path(path)
     with open_bytes(file) as stream:
         block = np.empty(HEADER_BYTES, dtype=np.uint8)
-        start = bytes(block[: stream.fill(memoryview(block))])
+        start = block[: stream.fill(block.data)].tobytes()
         header = parse_header(start, path=file)
         stored = _read_voxels(stream, header, start=start, path=file)
         stream.finish()
@@ -114,7 +114,7 @@ def _read_voxels(stream: ByteStream, header: NiftiHeader, *, start: bytes, path:
     flat = np.empty(header.data_bytes, dtype=np.uint8)
     known = min(len(early), len(flat))
     flat[:known] = early[:known]
-    read = known + stream.fill(memoryview(flat)[known:])
+    read = known + stream.fill(flat[known:].data)
     if read < len(flat):
         raise _truncated(path, needed=needed, found=header.offset + read)
     stored = flat.view(header.dtype)

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cmc_sdk.errors import DataError, GeometryError
-from cmc_sdk.imaging.geometry import displacement_mm, extent_mm
+from cmc_sdk.errors import DataError
+from cmc_sdk.imaging.nifti_affine import read_affine
 from cmc_sdk.imaging.volume import Volume
 
 __all__ = ["HEADER_BYTES", "NiftiGeometry", "NiftiHeader", "header_for", "parse_header"]
@@ -24,17 +24,11 @@ _REFUSED_DTYPES = {
     1: "1-bit", 32: "complex64", 128: "RGB24", 1536: "float128", 1792: "complex128", 2048: "complex256",
     2304: "RGBA32",
 }  # fmt: skip
-_UNIT_MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 # Everything in the header that says where the voxels lie, copied bit for bit into what is written on the same grid.
 _GEOMETRY_FIELDS = (
     "pixdim", "xyzt_units", "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d",
     "qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z",
 )  # fmt: skip
-_MOST_EXTENT_MM = 10_000.0
-_SET_ONE_CODE = (
-    "find out which one is right, then set the other's code to 0 (nibabel: image.set_qform(None, code=0) or "
-    "image.set_sform(None, code=0)) and save"
-)
 
 
 @dataclass(frozen=True)
@@ -95,7 +89,7 @@ def parse_header(block: bytes, *, path: Path) -> NiftiHeader:
         )
     size = _size(header, path=path)
     slope, intercept = _scaling(header, path=path)
-    affine, notes = _affine(header, size_vox=size, path=path)
+    affine, notes = read_affine(header, size_vox=size, path=path)
     return NiftiHeader(
         size_vox=size,
         dtype=_dtype(header, path=path),
@@ -114,23 +108,21 @@ def header_for(volume: Volume, *, dtype: np.dtype[Any]) -> bytes:
     A volume that came from a NIfTI file, or lies on the grid of one, gets that file's geometry fields bit for bit;
     nothing else of that file is copied (its free text may name a patient).
     """
-    from nibabel.nifti1 import Nifti1Header
-    from nibabel.nifti2 import Nifti2Header
-
+    nifti1, nifti2 = _header_classes()
     source = _kept_header(volume)
     if source is not None:
         header = type(source)(endianness="<")
         for name in _GEOMETRY_FIELDS:
             header[name] = source[name]
     else:
-        header = Nifti1Header(endianness="<")
+        header = nifti1(endianness="<")
         wide = max(volume.size_vox) > 32767
         if not wide:
             _set_geometry(header, volume)
             wide = not Volume(volume.stored, header.get_sform()).same_grid(volume)
         if wide:
             # NIfTI-1 holds sizes in 16 bits and positions in 32: what does not fit goes into NIfTI-2.
-            header = Nifti2Header(endianness="<")
+            header = nifti2(endianness="<")
             _set_geometry(header, volume)
     header["dim"] = (3, *volume.size_vox, 1, 1, 1, 1)
     header.set_data_dtype(dtype)
@@ -141,13 +133,18 @@ def header_for(volume: Volume, *, dtype: np.dtype[Any]) -> bytes:
     return bytes(header.binaryblock) + b"\0\0\0\0"
 
 
-def _nibabel_header(block: bytes, *, path: Path) -> tuple[Any, int]:
-    from nibabel.nifti1 import Nifti1Header
+def _header_classes() -> tuple[Any, Any]:
+    from nibabel.nifti1 import Nifti1Header  # here: nibabel is only imported by who reads or writes a file
     from nibabel.nifti2 import Nifti2Header
 
+    return Nifti1Header, Nifti2Header
+
+
+def _nibabel_header(block: bytes, *, path: Path) -> tuple[Any, int]:
+    nifti1, nifti2 = _header_classes()
     for kind, length, at, magics in (
-        (Nifti1Header, 348, 344, (b"n+1\0", b"ni1\0")),
-        (Nifti2Header, 540, 4, (b"n+2\0", b"ni2\0")),
+        (nifti1, 348, 344, (b"n+1\0", b"ni1\0")),
+        (nifti2, 540, 4, (b"n+2\0", b"ni2\0")),
     ):
         if length not in (int.from_bytes(block[:4], "little"), int.from_bytes(block[:4], "big")):
             continue
@@ -206,7 +203,8 @@ def _dtype(header: Any, *, path: Path) -> np.dtype[Any]:
             f"{path} holds {kind} voxels; integers of 8 to 64 bits, float32 and float64 are allowed",
             mend="give the scan itself, one number per voxel, not a colour or complex image of it",
         )
-    return np.dtype(_DTYPES[code]).newbyteorder(header.endianness)
+    dtype: np.dtype[Any] = np.dtype(header.endianness + _DTYPES[code])
+    return dtype
 
 
 def _scaling(header: Any, *, path: Path) -> tuple[float, float]:
@@ -221,100 +219,13 @@ def _scaling(header: Any, *, path: Path) -> tuple[float, float]:
     return slope, intercept
 
 
-def _affine(
-    header: Any, *, size_vox: tuple[int, int, int], path: Path
-) -> tuple[npt.NDArray[np.float64], tuple[str, ...]]:
-    unit = _UNIT_MM.get(int(header["xyzt_units"]) & 7)
-    if unit is None:
-        raise GeometryError(
-            f"{path}: its unit of length has code {int(header['xyzt_units']) & 7}; m, mm, micron or unknown are allowed",
-            mend="set the unit in the header (nibabel: image.header.set_xyzt_units('mm')) and save",
-        )
-    has_sform, has_qform = int(header["sform_code"]) > 0, int(header["qform_code"]) > 0
-    if not (has_sform or has_qform):
-        raise GeometryError(
-            f"{path}: its sform and qform codes are both 0, so it does not say where its voxels lie",
-            mend="convert it again from its source, or, if you know its orientation, set an sform with a code above 0 "
-            "(nibabel: image.set_sform(affine, code=1)) and save; nothing is guessed",
-        )
-    if not has_sform:
-        return _checked(_qform(header, unit=unit, path=path), "qform", size_vox=size_vox, path=path), ()
-    sform = np.eye(4)
-    for row, name in enumerate(("srow_x", "srow_y", "srow_z")):
-        sform[row] = header[name]
-    sform[:3] *= unit
-    _checked(sform, "sform", size_vox=size_vox, path=path)
-    if not has_qform:
-        return sform, ()
-    try:
-        qform = _checked(_qform(header, unit=unit, path=path), "qform", size_vox=size_vox, path=path)
-    except GeometryError as error:
-        return sform, (f"{error.what}; the sform is used",)
-    return sform, _disagreement(sform, qform, size_vox, path=path)
-
-
-def _qform(header: Any, *, unit: float, path: Path) -> npt.NDArray[np.float64]:
-    from nibabel.spatialimages import HeaderDataError
-
-    copy = header.copy()
-    if copy["pixdim"][0] == 0:  # the standard: 0 is to be read as 1
-        copy["pixdim"][0] = 1
-    try:
-        qform = np.asarray(copy.get_qform(), dtype=np.float64)
-    except (HeaderDataError, ValueError) as error:
-        raise GeometryError(
-            f"{path}: its qform cannot be right ({error})", mend="convert it again from its source"
-        ) from error
-    qform[:3] *= unit
-    return qform
-
-
-def _checked(
-    affine: npt.NDArray[np.float64], which: str, *, size_vox: tuple[int, int, int], path: Path
-) -> npt.NDArray[np.float64]:
-    mend = "convert it again from its source, or repair its header; the geometry is not guessed"
-    if not np.isfinite(affine).all():
-        raise GeometryError(f"{path}: its {which} holds NaN or infinite numbers", mend=mend)
-    lengths = np.linalg.norm(affine[:3, :3], axis=0)
-    if lengths.min() <= 0 or abs(np.linalg.det(affine[:3, :3] / lengths)) < 1e-3:
-        raise GeometryError(
-            f"{path}: its {which} is singular (its voxel axes have lengths {lengths.round(6).tolist()} mm)", mend=mend
-        )
-    extent = extent_mm(affine, size_vox=size_vox)
-    if max(extent) > _MOST_EXTENT_MM:
-        raise GeometryError(
-            f"{path}: its {which} and unit make it {max(extent) / 1000:.4g} m long; up to 10 m is allowed",
-            mend="set the right unit in the header (nibabel: image.header.set_xyzt_units('mm')) and save",
-        )
-    return affine
-
-
-def _disagreement(
-    sform: npt.NDArray[np.float64], qform: npt.NDArray[np.float64], size_vox: tuple[int, int, int], *, path: Path
-) -> tuple[str, ...]:
-    """The sform stands where both are set; a note where they differ visibly, a refusal where one mirrors the other."""
-    directions = [form[:3, :3] / np.linalg.norm(form[:3, :3], axis=0) for form in (sform, qform)]
-    cosines = np.sum(directions[0] * directions[1], axis=0)
-    if cosines.min() < math.cos(math.radians(45)):
-        angle = math.degrees(math.acos(max(-1.0, float(cosines.min()))))
-        raise GeometryError(
-            f"{path}: its sform and qform turn voxel axis {'xyz'[int(cosines.argmin())]} {angle:.0f}° apart, so "
-            "programs would show it mirrored or turned against each other (at most 45° are allowed)",
-            mend=_SET_ONE_CODE,
-        )
-    apart = displacement_mm(sform, qform, size_vox=size_vox)
-    if apart <= 0.1 * float(np.linalg.norm(sform[:3, :3], axis=0).min()):
-        return ()
-    return (f"{path}: its sform and qform place voxels up to {apart:.3g} mm apart; the sform is used",)
-
-
 def _kept_header(volume: Volume) -> Any:
     """The header that `volume` came with, if it still says what the volume's affine says."""
     if not isinstance(volume.header, NiftiGeometry) or max(volume.size_vox) > 32767:
         return None
     path = Path(volume.name)
     header, _ = _nibabel_header(volume.header.block, path=path)
-    affine, _ = _affine(header, size_vox=volume.size_vox, path=path)
+    affine, _ = read_affine(header, size_vox=volume.size_vox, path=path)
     return header if np.array_equal(affine, volume.affine_mm) else None
 
 
