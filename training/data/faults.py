@@ -18,7 +18,14 @@ def schema_faults(error: ValidationError, *, model: type[BaseModel]) -> list[str
         error: What pydantic raised.
         model: The schema that was validated against.
     """
-    return [_sentence(dict(item), model) for item in error.errors()]
+    items = [dict(item) for item in error.errors()]
+    # A tuple with a bad item is also reported as too short: the second complaint is only confusing.
+    told = [item for item in items if not (item["type"] == "too_short" and _is_above(item["loc"], items))]
+    return [_sentence(item, model) for item in told]
+
+
+def _is_above(loc: tuple[Any, ...], items: list[dict[str, Any]]) -> bool:
+    return any(len(item["loc"]) > len(loc) and item["loc"][: len(loc)] == loc for item in items)
 
 
 def _sentence(item: dict[str, Any], model: type[BaseModel]) -> str:
@@ -41,7 +48,7 @@ def _path(loc: tuple[Any, ...]) -> str:
     text = ""
     for part in loc:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
-    return text or "the whole file"
+    return text.replace("classes.classes[", "classes[") or "the whole file"
 
 
 def _allowed(model: type[BaseModel], loc: tuple[Any, ...]) -> list[str]:

@@ -1,0 +1,1 @@
+"""Data lists from the layouts of other programs."""

@@ -1,0 +1,62 @@
+"""Label maps of a data list: on their image's grid, with values of the class table."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import numpy.typing as npt
+
+from cmc_sdk.errors import DataError, GeometryError
+from cmc_sdk.imaging.classes import ClassTable
+from cmc_sdk.imaging.nifti import read_volume
+from cmc_sdk.imaging.volume import Volume
+
+__all__ = ["class_counts", "describe_grid", "read_label", "values_outside"]
+
+
+def read_label(path: str | os.PathLike[str], *, image: Volume, classes: ClassTable) -> Volume:
+    """Read a label map as uint8 on the grid of its image.
+
+    Args:
+        path: Integers, or floats within 1e-3 of them.
+        image: The scan that it belongs to.
+        classes: Values 0 … K-1 are allowed.
+
+    Raises:
+        GeometryError: Its grid is not the image's.
+        DataError: Unreadable, or a value that is not in the class table.
+    """
+    volume = read_volume(path, label=True)
+    if not volume.same_grid(image):
+        raise GeometryError(
+            f"{volume.name}: its grid ({describe_grid(volume)}) is not that of {image.name} ({describe_grid(image)})",
+            mend="resample the label onto its image's grid; it is never guessed",
+        )
+    wrong = values_outside(class_counts(volume), classes=classes)
+    if wrong:
+        raise DataError(
+            f"{volume.name}: label values {', '.join(map(str, wrong))} are not in the class table "
+            f"(0 … {classes.num_classes - 1})",
+            mend="add the classes to the data list or remap the label",
+        )
+    return volume
+
+
+def class_counts(label: Volume) -> npt.NDArray[np.int64]:
+    """Voxels of each value 0 … 255 of a uint8 label map."""
+    counts: npt.NDArray[np.int64] = np.bincount(label.stored.ravel(order="K"), minlength=256)
+    return counts
+
+
+def values_outside(counts: npt.NDArray[np.int64], *, classes: ClassTable) -> list[int]:
+    """Values that occur and that the class table does not hold."""
+    return [int(value) for value in np.flatnonzero(counts) if value >= classes.num_classes]
+
+
+def describe_grid(volume: Volume) -> str:
+    """Size, spacing and first voxel of a grid, for a message."""
+    size = "×".join(str(item) for item in volume.size_vox)
+    spacing = "×".join(f"{item:.4g}" for item in volume.spacing_mm)
+    origin = ", ".join(f"{item:.4g}" for item in volume.affine_mm[:3, 3])
+    return f"{size} at {spacing} mm from ({origin})"
