@@ -1,0 +1,50 @@
+"""`cmc bench`: time a bundle on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import click
+from rich.table import Table
+
+from cmc_sdk.cli.console import emit_json, json_option, progress_bar, stdout
+
+EPILOG = "Example: cmc bench liver.cmc --backend openvino --runs 20"
+
+
+@click.command(epilog=EPILOG)
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--backend", default="auto", show_default=True, type=click.Choice(["auto", "openvino", "onnxruntime"]))
+@click.option("--threads", type=click.IntRange(min=1), help="Threads of the backend.  [default: its own choice]")
+@click.option(
+    "--runs", default=5, show_default=True, type=click.IntRange(min=1), help="Measured cases after a warm-up."
+)
+@json_option
+def command(
+    bundle: Path, backend: Literal["auto", "openvino", "onnxruntime"], threads: int | None, runs: int, as_json: bool
+) -> None:
+    """Label a synthetic scan with BUNDLE several times: percentiles, memory, and the share that is not the network."""
+    from cmc_sdk.runtime.bench import bench_bundle
+
+    with progress_bar(quiet=as_json) as progress:
+        report = bench_bundle(bundle, backend=backend, threads=threads, runs=runs, progress=progress)
+    if as_json:
+        emit_json(report.to_dict())
+        return
+    table = Table(
+        title=f"{report.bundle} on {report.backend} {report.precision}: {' + '.join(report.modalities)}, "
+        f"{' × '.join(map(str, report.size_vox))} voxels, {report.windows} windows a case",
+        title_justify="left",
+    )
+    for column in ("ms", "p50", "p90", "p99", "measured"):
+        table.add_column(column, justify="left" if column == "ms" else "right")
+    rows = {"case": report.case, "window (network only)": report.window, **report.graphs}
+    for name, item in rows.items():
+        milliseconds = [f"{1000 * value:.1f}" for value in (item.p50, item.p90, item.p99)]
+        table.add_row(name, *milliseconds, str(item.count))
+    stdout().print(table)
+    peak = "unknown" if report.peak_rss_bytes is None else f"{report.peak_rss_bytes / 1e6:.0f} MB"
+    stdout().print(
+        f"outside the network {report.outside_network:.1%}, loading {report.load_s:.2f} s, peak memory {peak}"
+    )

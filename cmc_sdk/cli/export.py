@@ -1,0 +1,55 @@
+"""`cmc export`: turn a training run into a bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from cmc_sdk.cli.console import emit_json, json_option, progress_bar, stdout
+
+EPILOG = "Example: cmc export runs/liver -o liver.cmc --name liver --version 1.0 --licence CC-BY-4.0"
+
+
+@click.command(epilog=EPILOG)
+@click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The bundle to write, NAME.cmc.")
+@click.option("--name", help="Name of the model.  [default: the bundle's folder without .cmc]")
+@click.option("--version", default="1", show_default=True, help="Version of the model, your own.")
+@click.option("--licence", default="not stated", show_default=True, help="Under which the weights may be used.")
+@click.option(
+    "--intended-use",
+    default="research only; not a medical device",
+    show_default=True,
+    help="What the model is for, in words.",
+)
+@json_option
+def command(
+    run: Path, output: Path, name: str | None, version: str, licence: str, intended_use: str, as_json: bool
+) -> None:
+    """Write the best checkpoint of the training run RUN as a bundle that runs on any machine.
+
+    The written graphs are run on validation scans and on a synthetic one, on every installed backend, and must label
+    them as the trained network does; otherwise nothing is written.
+    """
+    from cmc_sdk.bundle.reader import open_bundle
+    from cmc_sdk.cli.info import describe, print_parity
+    from cmc_sdk.export import export_bundle
+
+    with progress_bar(quiet=as_json) as progress:
+        manifest = export_bundle(
+            run,
+            output=output,
+            name=name,
+            version=version,
+            licence=licence,
+            intended_use=intended_use,
+            progress=progress,
+        )
+    document = describe(open_bundle(output))
+    if as_json:
+        emit_json(document)
+        return
+    size = sum(entry.size for entry in manifest.files)
+    stdout().print(f"{output}: {manifest.name} {manifest.version}, {len(manifest.files)} files, {size / 1e6:.1f} MB")
+    print_parity(document["parity"])

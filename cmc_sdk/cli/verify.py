@@ -1,0 +1,58 @@
+"""`cmc verify`: check a bundle's parity on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import click
+from rich.table import Table
+
+from cmc_sdk.cli.console import emit_json, json_option, progress_bar, stdout
+
+EPILOG = "Example: cmc verify liver.cmc --backend openvino"
+
+
+@click.command(epilog=EPILOG)
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option(
+    "--backend",
+    "backends",
+    multiple=True,
+    type=click.Choice(["openvino", "onnxruntime"]),
+    help="Only this one; may be given twice.  [default: every one that is installed]",
+)
+@json_option
+def command(bundle: Path, backends: tuple[Literal["openvino", "onnxruntime"], ...], as_json: bool) -> None:
+    """Check the hashes of BUNDLE, and that it labels its golden scans here as it did where it was exported.
+
+    Exit code 0: passed; 1: the labels differ by more than the bundle's limits.
+    """
+    from cmc_sdk.runtime.verify import verify_bundle
+
+    with progress_bar(quiet=as_json) as progress:
+        report = verify_bundle(bundle, backends=backends or None, progress=progress)
+    if as_json:
+        emit_json(report.to_dict())
+    else:
+        table = Table(title=f"{report.bundle}: {report.files} files have the right hash", title_justify="left")
+        for column in ("backend", "against", "present", "modality", "lowest Dice", "flips", "foreground", ""):
+            table.add_column(column)
+        for run in report.runs:
+            known = [value for value in run.agreement.dice.values() if value is not None]
+            table.add_row(
+                f"{run.backend} {report.precision[run.backend]}",
+                run.against,
+                " + ".join(run.present),
+                run.modality,
+                f"{min(known):.5f}" if known else "no foreground",
+                f"{run.agreement.flips:.3%}",
+                f"{run.agreement.foreground_vox} voxels",
+                "failed" if run.faults else "passed",
+            )
+        stdout().print(table)
+        for fault in report.faults:
+            stdout().print(fault)
+        stdout().print("passed" if report else "failed")
+    if not report:
+        click.get_current_context().exit(1)

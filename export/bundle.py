@@ -1,0 +1,218 @@
+"""From a training run to a bundle: graphs, golden cases, gate, manifest; if the gate refuses, nothing is left."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cmc_sdk import __version__
+from cmc_sdk.bundle.manifest import GateLimits, Manifest, ModelSpec, SeenRange, SubsetScore
+from cmc_sdk.bundle.writer import write_bundle
+from cmc_sdk.errors import BackendError, InputError
+from cmc_sdk.export.cases import golden_case, real_cases
+from cmc_sdk.export.graphs import export_graphs
+from cmc_sdk.export.parity import ParityCase, ParityReport, measure_parity
+from cmc_sdk.runtime.backends.protocol import Backend
+from cmc_sdk.runtime.golden import INDEX_PATH, GoldenCase, GoldenRun, encode_volume, write_index
+from cmc_sdk.runtime.segmenter import Result
+from cmc_sdk.runtime.session import Session
+from cmc_sdk.runtime.verify import BackendName, installed_backends
+from cmc_sdk.training.data import load_datalist
+from cmc_sdk.training.engine import Run, load_run
+from cmc_sdk.training.engine.torch_backend import TorchBackend
+
+__all__ = ["export_bundle", "export_network"]
+
+Progress = Callable[[str, int, int], None]
+
+
+def export_bundle(
+    run: str | Path | Run,
+    *,
+    output: str | Path,
+    name: str | None = None,
+    version: str = "1",
+    licence: str = "not stated",
+    intended_use: str = "research only; not a medical device",
+    cases: Sequence[ParityCase] | None = None,
+    backends: Sequence[BackendName] | None = None,
+    progress: Progress | None = None,
+) -> Manifest:
+    """Export the best checkpoint of a training run as a bundle that any machine can run.
+
+    Args:
+        run: The run folder, or the run that `load_run` gave.
+        output: The bundle's folder, `NAME.cmc`; must not exist.
+        name: The bundle's name; None for the folder's, without `.cmc`.
+        version: Of the model, the user's own.
+        licence: Under which the weights may be used.
+        intended_use: What the model is for, in words.
+        cases: Scans for the gate beside the synthetic one; None for validation cases of the run's data list.
+        backends: Which the gate runs; None for every one that is installed.
+        progress: Called with (stage, done, total).
+
+    Raises:
+        InputError: `output` exists, or the run cannot be read.
+        ParityError: The written graphs do not label as the network does; nothing is written.
+        BackendError: No backend is installed to run the gate with.
+        ResourceError: The disk is full.
+    """
+    _require_free(output)
+    opened = run if isinstance(run, Run) else load_run(run)
+    if cases is None:
+        cases = real_cases(load_datalist(opened.datalist), spec=opened.spec)
+    return export_network(
+        opened.network,
+        spec=opened.spec,
+        output=output,
+        name=name,
+        version=version,
+        licence=licence,
+        intended_use=intended_use,
+        cases=cases,
+        validated_subsets=[SubsetScore.model_validate(item) for item in opened.summary.get("validated_subsets", ())],
+        seen={key: SeenRange.model_validate(item) for key, item in opened.summary.get("seen", {}).items()},
+        provenance={
+            "method": opened.config.method,
+            "seed": opened.config.seed,
+            "datalist_sha256": opened.summary.get("provenance", {}).get("datalist_sha256"),
+            "config": opened.config.model_dump(mode="json"),
+        },
+        backends=backends,
+        progress=progress,
+    )
+
+
+def export_network(
+    network: Any,
+    *,
+    spec: ModelSpec,
+    output: str | Path,
+    name: str | None = None,
+    version: str = "1",
+    licence: str = "not stated",
+    intended_use: str = "research only; not a medical device",
+    cases: Sequence[ParityCase] = (),
+    validated_subsets: Sequence[SubsetScore] = (),
+    seen: dict[str, SeenRange] | None = None,
+    provenance: dict[str, Any] | None = None,
+    limits: GateLimits | None = None,
+    backends: Sequence[BackendName] | None = None,
+    progress: Progress | None = None,
+) -> Manifest:
+    """Export any `CMCNetwork`, trained here or not; what `export_bundle` does once it has read the run.
+
+    Args:
+        network: The network; `spec` must name its modalities, classes and window.
+        spec: All that the sliding window needs to know of it.
+        cases: Scans for the gate beside the synthetic one.
+        validated_subsets: Validation Dice by subset of modalities.
+        seen: What validation saw, by modality.
+        provenance: Where the weights come from; the code's and torch's versions are added.
+        limits: Of the gate; None for Dice ≥ 0.999 and flips ≤ 0.1 %.
+
+    Raises:
+        As `export_bundle`.
+    """
+    _require_free(output)
+    _require_fitting(network, spec)
+    output = Path(output)
+    limits = limits or GateLimits()
+    chosen = tuple(backends) if backends is not None else installed_backends()
+    if not chosen:
+        raise BackendError("no inference backend is installed to run the gate with", mend="pip install 'cmc-sdk[cpu]'")
+    if progress is not None:
+        progress("graphs", 0, 1)
+    graphs = export_graphs(network)
+    if progress is not None:
+        progress("graphs", 1, 1)
+    fields: dict[str, Any] = {
+        "name": name or output.name.removesuffix(".cmc"),
+        "version": version,
+        "licence": licence,
+        "intended_use": intended_use,
+        "spec": spec,
+        "graphs": tuple(graph.entry for graph in graphs),
+        "gate": {"f32": limits},
+        "validated_subsets": tuple(validated_subsets),
+        "seen": seen or {},
+        "provenance": {**(provenance or {}), "code": f"cmc-sdk {__version__}", "torch": torch.__version__},
+    }
+    contents: dict[str, Path | bytes] = {graph.entry.path: graph.content for graph in graphs}
+    with tempfile.TemporaryDirectory() as folder:
+        # The gate runs what a device will run: the written files, through the runtime's own door.
+        candidate = Path(folder) / "candidate.cmc"
+        write_bundle(candidate, manifest_fields=fields, files=contents)
+        candidates: dict[str, Backend] = {key: Session(candidate, backend=key).backend for key in chosen}
+        report, golden = _run_gate(
+            network, spec=spec, candidates=candidates, cases=cases, limits=limits, progress=progress
+        )
+    report.require()
+    contents |= golden
+    contents["parity.json"] = (json.dumps(report.to_dict(), indent=1, allow_nan=False) + "\n").encode()
+    return write_bundle(output, manifest_fields=fields, files=contents)
+
+
+def _run_gate(
+    network: Any,
+    *,
+    spec: ModelSpec,
+    candidates: dict[str, Backend],
+    cases: Sequence[ParityCase],
+    limits: GateLimits,
+    progress: Progress | None,
+) -> tuple[ParityReport, dict[str, Path | bytes]]:
+    """The gate's report, and the golden files with what torch said of them."""
+    reference = TorchBackend(network)
+    synthetic = golden_case(spec, reference=reference)
+    files: dict[str, Path | bytes] = {}
+    runs: list[GoldenRun] = []
+
+    def keep(case: ParityCase, present: tuple[str, ...], result: Result) -> None:
+        if case is not synthetic:
+            return
+        folder = f"golden/{case.name}/{'+'.join(present)}"
+        labels = {key: f"{folder}/{key}-labels.nii.gz" for key in present}
+        confidence = {key: f"{folder}/{key}-confidence.nii.gz" for key in present}
+        files.update({labels[key]: encode_volume(result.labels[key]) for key in present})
+        files.update({confidence[key]: encode_volume(result.confidence[key]) for key in present})
+        runs.append(GoldenRun(present=present, labels=labels, confidence=confidence))
+
+    report = measure_parity(
+        spec,
+        reference=reference,
+        candidates=candidates,
+        cases=[*cases, synthetic],
+        limits=limits,
+        keep=keep,
+        progress=progress,
+    )
+    images = {key: f"golden/{synthetic.name}/{key}.nii.gz" for key in synthetic.images}
+    files.update({images[key]: encode_volume(volume) for key, volume in synthetic.images.items()})
+    files[INDEX_PATH] = write_index((GoldenCase(name=synthetic.name, images=images, runs=tuple(runs)),))
+    return report, files
+
+
+def _require_free(output: str | Path) -> None:
+    path = Path(output)
+    if path.exists():
+        raise InputError(f"{path} exists already", mend="remove it or choose another name with -o")
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: its folder does not exist", mend=f"create {path.parent} first")
+
+
+def _require_fitting(network: Any, spec: ModelSpec) -> None:
+    """A spec that does not describe the network would give a bundle that cannot run."""
+    given = {
+        "modalities": (tuple(network.modalities), spec.names),
+        "number of classes": (network.num_classes, spec.classes.num_classes),
+        "window": (tuple(network.window_vox), tuple(spec.grid.window_vox)),
+    }
+    for what, (has, says) in given.items():
+        if has != says:
+            raise InputError(f"the network's {what} {has} is not the spec's {says}", mend="give the network's own spec")

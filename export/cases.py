@@ -1,0 +1,130 @@
+"""The scans that the gate runs on: validation cases of the run's data list, and synthetic ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+
+from cmc_sdk.bundle.manifest import ModelSpec
+from cmc_sdk.export.parity import ParityCase
+from cmc_sdk.imaging.nifti import read_volume
+from cmc_sdk.imaging.volume import Volume
+from cmc_sdk.runtime.backends.protocol import Backend
+from cmc_sdk.runtime.core import model_grid, window_starts
+from cmc_sdk.runtime.golden import decode_volume, encode_volume
+from cmc_sdk.runtime.segmenter import Segmenter
+from cmc_sdk.runtime.synthetic import synthetic_case
+from cmc_sdk.training.data import Case, Datalist
+
+__all__ = ["MAX_WINDOWS", "crop_volume", "golden_case", "real_cases"]
+
+MAX_WINDOWS = 27
+"""A scan of more windows than this is cropped, so that the gate takes minutes and not hours."""
+
+_CANDIDATES = 4
+
+
+def real_cases(datalist: Datalist, *, spec: ModelSpec, count: int = 2) -> list[ParityCase]:
+    """The first validation cases that together show every modality, `count` at least where there are as many.
+
+    A data list without a validation split gives test cases, else labelled ones. Large scans are cropped about the
+    centre of their label, or about their own centre.
+
+    Raises:
+        DataError: A file cannot be read.
+    """
+    splits = ("validation", "test", "labelled")
+    pool = next((cases for cases in map(datalist.split, splits) if cases), ())
+    chosen: list[Case] = []
+    seen: set[str] = set()
+    for case in pool:
+        if not set(case.images) <= seen:
+            chosen.append(case)
+            seen |= set(case.images)
+    chosen += [case for case in pool if case not in chosen][: max(0, count - len(chosen))]
+    return [_load(case, spec=spec) for case in chosen]
+
+
+def _load(case: Case, *, spec: ModelSpec) -> ParityCase:
+    images = {name: read_volume(case.images[name]) for name in spec.names if name in case.images}
+    labels = {name: path for name, path in case.labels.items() if name in images}
+    if any(_windows(volume, spec=spec) > MAX_WINDOWS for volume in images.values()):
+        centres = {name: _label_centre(read_volume(path)) for name, path in labels.items()}
+        images = {
+            name: crop_volume(volume, centre_mm=_centre_of(name, volume, centres, spec=spec), extent_mm=_extent(spec))
+            for name, volume in images.items()
+        }
+    pairing: Literal["auto", "registered"] = "registered" if spec.pairing == "registered" else "auto"
+    return ParityCase(name=case.case, images=images, pairing=pairing)
+
+
+def _windows(volume: Volume, *, spec: ModelSpec) -> int:
+    grid = model_grid(volume.affine_mm, volume.size_vox, spacing_mm=spec.grid.spacing_mm)
+    return len(window_starts(grid.size_vox, window_vox=spec.grid.window_vox, overlap=spec.grid.overlap))
+
+
+def _extent(spec: ModelSpec) -> float:
+    """One and a half windows, so that windows overlap along every axis."""
+    return 1.5 * max(step * size for step, size in zip(spec.grid.spacing_mm, spec.grid.window_vox, strict=True))
+
+
+def _centre_of(name: str, volume: Volume, centres: Mapping[str, np.ndarray | None], *, spec: ModelSpec) -> np.ndarray:
+    """Where to crop: a registered case about one place in all its modalities."""
+    known = {key: value for key, value in centres.items() if value is not None}
+    if spec.pairing == "registered" and known:
+        return next(iter(known.values()))
+    if name in known:
+        return known[name]
+    return volume.affine_mm[:3] @ np.array([*((size - 1) / 2 for size in volume.size_vox), 1.0])
+
+
+def _label_centre(label: Volume) -> np.ndarray | None:
+    """Centre of the foreground in mm; None for an empty label."""
+    indices = np.argwhere(label.stored > 0)
+    if not len(indices):
+        return None
+    centre: np.ndarray = label.affine_mm[:3, :3] @ indices.mean(axis=0) + label.affine_mm[:3, 3]
+    return centre
+
+
+def crop_volume(volume: Volume, *, centre_mm: np.ndarray, extent_mm: float) -> Volume:
+    """The part of a volume within a cube of `extent_mm` about a place, on the volume's own grid and geometry."""
+    centre = np.linalg.solve(volume.affine_mm[:3, :3], centre_mm - volume.affine_mm[:3, 3])
+    half = [extent_mm / 2 / step for step in volume.spacing_mm]
+    start = [
+        int(np.clip(np.floor(c - h), 0, max(0, n - 1))) for c, h, n in zip(centre, half, volume.size_vox, strict=True)
+    ]
+    stop = [
+        int(np.clip(np.ceil(c + h) + 1, s + 1, n))
+        for c, h, s, n in zip(centre, half, start, volume.size_vox, strict=True)
+    ]
+    affine = volume.affine_mm.copy()
+    affine[:3, 3] = affine[:3, :3] @ np.array(start, dtype=float) + affine[:3, 3]
+    part = volume.stored[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))]
+    return Volume(part, affine, slope=volume.slope, intercept=volume.intercept, name=volume.name)
+
+
+def golden_case(spec: ModelSpec, *, reference: Backend) -> ParityCase:
+    """The synthetic scan, of a few seeds, in which the trained network finds the most classes.
+
+    A scan in which it finds nothing would let a broken graph through that finds nothing either.
+    """
+    best: tuple[tuple[int, int], dict[str, Volume]] | None = None
+    for seed in range(_CANDIDATES):
+        images = {
+            # As it will be read back on the device: NIfTI rounds the affine to float32.
+            name: decode_volume(encode_volume(volume), name=volume.name)
+            for name, volume in synthetic_case(spec, seed=seed).items()
+        }
+        labels = Segmenter(spec, reference).infer(images, pairing="registered").labels
+        found = [np.bincount(label.stored.ravel(), minlength=spec.classes.num_classes)[1:] for label in labels.values()]
+        score = (int(np.count_nonzero(found)), min(int(counts.sum()) for counts in found))
+        if best is None or score > best[0]:
+            best = (score, images)
+        if score[0] == len(found) * (spec.classes.num_classes - 1):
+            break
+    if best is None:
+        raise AssertionError("at least one seed is tried")
+    return ParityCase(name="synthetic", images=best[1], pairing="registered", synthetic=True)

@@ -1,0 +1,90 @@
+"""The golden cases of a bundle: small scans, and the labels that the trained network gave them."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import nibabel
+import numpy as np
+
+from cmc_sdk.errors import BundleError
+from cmc_sdk.imaging.volume import Volume
+from cmc_sdk.settings import Settings
+
+__all__ = ["INDEX_PATH", "GoldenCase", "GoldenRun", "decode_volume", "encode_volume", "read_golden", "write_index"]
+
+INDEX_PATH = "golden/golden.json"
+
+
+class GoldenRun(Settings):
+    """What came out for one subset of the modalities.
+
+    Args:
+        present: The modalities that were given.
+        labels: Path of the label map by modality, from the bundle's root.
+        confidence: Path of the confidence map (uint8, 1/255) by modality.
+    """
+
+    present: tuple[str, ...]
+    labels: dict[str, str]
+    confidence: dict[str, str]
+
+
+class GoldenCase(Settings):
+    """One golden scan: path of the image by modality, all in one frame of reference, and its runs."""
+
+    name: str
+    images: dict[str, str]
+    runs: tuple[GoldenRun, ...]
+
+
+class _Index(Settings):
+    cases: tuple[GoldenCase, ...]
+
+
+def encode_volume(volume: Volume) -> bytes:
+    """A `.nii.gz` of the volume's voxels and affine; equal volumes give equal bytes."""
+    image: Any = nibabel.Nifti1Image(np.ascontiguousarray(volume.data), volume.affine_mm)
+    return gzip.compress(image.to_bytes(), mtime=0)
+
+
+def decode_volume(content: bytes, *, name: str) -> Volume:
+    """The volume that `encode_volume` wrote; the affine has NIfTI's float32 precision.
+
+    Raises:
+        BundleError: The bytes are not such a file.
+    """
+    try:
+        raw = gzip.decompress(content)
+        image: Any = nibabel.Nifti1Image.from_stream(io.BytesIO(raw))
+        array = np.asarray(image.dataobj)
+        return Volume(array, np.asarray(image.affine, dtype=np.float64), name=name)
+    except (OSError, EOFError, ValueError, nibabel.filebasedimages.ImageFileError) as error:
+        raise BundleError(f"{name} is not a golden volume: {error}", mend="get the bundle again") from error
+
+
+def write_index(cases: tuple[GoldenCase, ...]) -> bytes:
+    """The bytes of `golden/golden.json`."""
+    return (_Index(cases=cases).model_dump_json(indent=1) + "\n").encode()
+
+
+def read_golden(read: Callable[[str], bytes]) -> tuple[tuple[GoldenCase, ...], Mapping[str, Volume]]:
+    """The golden cases of a bundle, and every volume that they name, by path.
+
+    Args:
+        read: Gives the verified bytes of a file of the bundle: `Bundle.read`.
+
+    Raises:
+        BundleError: The bundle has no golden cases, or they are not as written by the export.
+    """
+    try:
+        cases = _Index.model_validate(json.loads(read(INDEX_PATH))).cases
+    except ValueError as error:
+        raise BundleError(f"{INDEX_PATH} is not an index of golden cases", mend="export the bundle again") from error
+    paths = [path for case in cases for path in case.images.values()]
+    paths += [path for case in cases for run in case.runs for path in (*run.labels.values(), *run.confidence.values())]
+    return cases, {path: decode_volume(read(path), name=path) for path in paths}

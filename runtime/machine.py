@@ -1,0 +1,164 @@
+"""What this machine can do: versions, backends, memory, and faults of the installation."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from ctypes.util import find_library
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+__all__ = ["BackendState", "MachineReport", "examine_machine"]
+
+PACKAGES = (
+    "cmc-sdk", "numpy", "nibabel", "pydantic", "click", "onnxruntime", "onnxruntime-gpu", "openvino", "torch", "monai",
+    "lightning-fabric", "safetensors", "onnx", "onnxscript",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class BackendState:
+    """One backend: whether it runs here, at which precisions, on which devices, and if not, why not."""
+
+    usable: bool
+    version: str | None
+    precisions: tuple[str, ...]
+    devices: tuple[str, ...]
+    note: str
+
+
+@dataclass(frozen=True)
+class MachineReport:
+    """What `examine_machine` found; true if no fault was found.
+
+    Args:
+        cores: Cores that this process may use.
+        memory_bytes: Physical memory; None where the system does not say.
+        packages: Version by distribution, None for one that is not installed.
+        backends: State by backend.
+        rooms: Whether `train` and `export` can work here.
+        gpu_driver: Whether an NVIDIA driver's library is found.
+        openvino_telemetry_blocked: Whether importing OpenVINO opens no socket; None if it is not installed.
+        faults: One line each: what is wrong and how to mend it.
+    """
+
+    python: str
+    platform: str
+    machine: str
+    cores: int
+    memory_bytes: int | None
+    packages: Mapping[str, str | None]
+    backends: Mapping[str, BackendState]
+    rooms: Mapping[str, bool]
+    gpu_driver: bool
+    openvino_telemetry_blocked: bool | None
+    faults: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return not self.faults
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report, for JSON."""
+        return asdict(self)
+
+
+def examine_machine() -> MachineReport:
+    """Look at this machine; imports the inference backends, never torch."""
+    packages = {name: _version(name) for name in PACKAGES}
+    backends = {"onnxruntime": _onnxruntime(), "openvino": _openvino()}
+    return MachineReport(
+        python=platform.python_version(),
+        platform=platform.platform(),
+        machine=platform.machine(),
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        memory_bytes=_memory_bytes(),
+        packages=packages,
+        backends=backends,
+        rooms={
+            "train": all(map(_present, ("torch", "monai", "lightning", "safetensors")))
+            or all(map(_present, ("torch", "monai", "lightning_fabric", "safetensors"))),
+            "export": all(map(_present, ("torch", "onnx", "onnxscript", "onnxruntime"))),
+        },
+        gpu_driver=_gpu_driver(),
+        openvino_telemetry_blocked=_telemetry_blocked() if packages["openvino"] else None,
+        faults=tuple(_faults(packages, backends)),
+    )
+
+
+def _faults(packages: Mapping[str, str | None], backends: Mapping[str, BackendState]) -> list[str]:
+    found = []
+    if packages["onnxruntime"] and packages["onnxruntime-gpu"]:
+        found.append(
+            "onnxruntime and onnxruntime-gpu are both installed: they share one folder, and which one runs is chance; "
+            "run `pip uninstall -y onnxruntime onnxruntime-gpu`, then install cmc-sdk[cpu] or cmc-sdk[cuda]"
+        )
+    if not any(state.usable for state in backends.values()):
+        found.append("no inference backend works here: install one with `pip install 'cmc-sdk[cpu]'`")
+    found += [
+        f"{name} is installed but cannot run: {state.note}"
+        for name, state in backends.items()
+        if state.version and not state.usable
+    ]
+    return found
+
+
+def _onnxruntime() -> BackendState:
+    version = _version("onnxruntime") or _version("onnxruntime-gpu")
+    if not _present("onnxruntime"):
+        return BackendState(False, None, (), (), "not installed")
+    try:
+        import onnxruntime
+
+        providers = onnxruntime.get_available_providers()
+    except Exception as error:  # a broken native library fails in ways of its own
+        return BackendState(False, version, (), (), f"{type(error).__name__}: {error}")
+    devices = tuple(name.removesuffix("ExecutionProvider") for name in providers)
+    return BackendState("CPU" in devices, version, ("f32",), devices, "")
+
+
+def _openvino() -> BackendState:
+    version = _version("openvino")
+    if not _present("openvino"):
+        return BackendState(False, None, (), (), "not installed")
+    try:
+        from cmc_sdk.runtime.backends.openvino import import_openvino
+
+        devices = tuple(import_openvino().Core().available_devices)
+    except Exception as error:  # a broken native library fails in ways of its own
+        return BackendState(False, version, (), (), f"{type(error).__name__}: {error}")
+    return BackendState("CPU" in devices, version, ("f32",), devices, "")
+
+
+def _telemetry_blocked() -> bool:
+    """After `_openvino` ran: the telemetry module must not have come in with it."""
+    return (
+        sys.modules.get("openvino_telemetry") is None
+        or getattr(sys.modules["openvino_telemetry"], "__file__", None) is None
+    )
+
+
+def _gpu_driver() -> bool:
+    return find_library("cuda") is not None or Path("/proc/driver/nvidia/version").is_file()
+
+
+def _memory_bytes() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _present(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None

@@ -1,0 +1,177 @@
+"""The gate again, on the machine where the bundle will run: hashes, then every backend against the golden labels."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from cmc_sdk.bundle.manifest import GateLimits
+from cmc_sdk.bundle.reader import open_bundle
+from cmc_sdk.errors import BackendError
+from cmc_sdk.imaging.volume import Volume
+from cmc_sdk.runtime.agreement import Agreement, compare_labels
+from cmc_sdk.runtime.golden import GoldenCase, GoldenRun, read_golden
+from cmc_sdk.runtime.segmenter import Result
+from cmc_sdk.runtime.session import Session
+
+__all__ = ["BACKENDS", "VerifyReport", "VerifyRun", "installed_backends", "verify_bundle"]
+
+BackendName = Literal["openvino", "onnxruntime"]
+BACKENDS: tuple[BackendName, ...] = ("openvino", "onnxruntime")
+
+
+@dataclass(frozen=True)
+class VerifyRun:
+    """One comparison: `backend` against `against` (`golden`, or another backend) on one modality of one run."""
+
+    backend: str
+    against: str
+    case: str
+    present: tuple[str, ...]
+    modality: str
+    agreement: Agreement
+    faults: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """What `verify_bundle` found; true if everything passed.
+
+    Args:
+        bundle: Its name and version.
+        manifest_sha256: Of the manifest that was checked.
+        files: Number of files whose hash was checked.
+        precision: Precision by backend.
+        runs: Every comparison.
+    """
+
+    bundle: str
+    manifest_sha256: str
+    files: int
+    precision: Mapping[str, str]
+    limits: GateLimits
+    runs: tuple[VerifyRun, ...]
+
+    def __bool__(self) -> bool:
+        return not self.faults
+
+    @property
+    def faults(self) -> list[str]:
+        """What breaks the limits, one line each."""
+        return [
+            f"{run.backend} against {run.against}, {run.modality} of {run.case} with {' + '.join(run.present)}: {fault}"
+            for run in self.runs
+            for fault in run.faults
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report, for JSON."""
+        return {
+            "passed": bool(self),
+            "bundle": self.bundle,
+            "manifest_sha256": self.manifest_sha256,
+            "files": self.files,
+            "machine": {"platform": platform.platform(), "python": platform.python_version()},
+            "precision": dict(self.precision),
+            "limits": self.limits.model_dump(),
+            "runs": [
+                {
+                    "backend": run.backend,
+                    "against": run.against,
+                    "case": run.case,
+                    "present": list(run.present),
+                    "modality": run.modality,
+                    **run.agreement.to_dict(),
+                    "faults": list(run.faults),
+                }
+                for run in self.runs
+            ],
+            "faults": self.faults,
+        }
+
+
+def installed_backends() -> tuple[BackendName, ...]:
+    """The backends whose package is installed here; nothing is imported."""
+    return tuple(name for name in BACKENDS if importlib.util.find_spec(name) is not None)
+
+
+def verify_bundle(
+    bundle: str | os.PathLike[str],
+    *,
+    backends: Sequence[BackendName] | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> VerifyReport:
+    """Check a bundle's hashes, and its labels on this machine against those of the network that it was exported from.
+
+    Every golden scan is labelled by every backend, and compared with the golden labels and with the other backends.
+
+    Args:
+        bundle: The folder `NAME.cmc`.
+        backends: Which to run; None for every one that is installed.
+        progress: Called with (stage, done, total).
+
+    Raises:
+        BundleError: A file is missing, extra or changed.
+        BackendError: No backend is installed, or one cannot run the bundle.
+    """
+    opened = open_bundle(bundle)
+    for index, entry in enumerate(opened.manifest.files):
+        opened.read(entry.path)
+        if progress is not None:
+            progress("hashes", index + 1, len(opened.manifest.files))
+    chosen = tuple(backends) if backends is not None else installed_backends()
+    if not chosen:
+        raise BackendError("no inference backend is installed", mend="install one: pip install 'cmc-sdk[cpu]'")
+    cases, volumes = read_golden(opened.read)
+    limits = opened.manifest.gate["f32"]
+    classes = opened.manifest.spec.classes.names
+    total, done = len(chosen) * sum(len(case.runs) for case in cases), 0
+    results: dict[tuple[str, tuple[str, ...]], list[tuple[str, Mapping[str, Volume], Mapping[str, Volume]]]] = {}
+    precision = {}
+    for backend in chosen:
+        session = Session(bundle, backend=backend)
+        precision[backend] = session.backend.precision
+        for case in cases:
+            for run in case.runs:
+                result = _infer(session, case, run, volumes=volumes)
+                results.setdefault((case.name, run.present), []).append((backend, result.labels, result.confidence))
+                done += 1
+                if progress is not None:
+                    progress("golden", done, total)
+    found: list[VerifyRun] = []
+    for case in cases:
+        for run in case.runs:
+            golden = (
+                "golden",
+                {name: volumes[path] for name, path in run.labels.items()},
+                {name: volumes[path] for name, path in run.confidence.items()},
+            )
+            rows = [golden, *results[case.name, run.present]]
+            for index, (backend, labels, confidence) in enumerate(rows):
+                for against, reference, reference_confidence in rows[:index]:
+                    for modality in run.labels:
+                        agreement = compare_labels(
+                            reference[modality].stored,
+                            labels[modality].stored,
+                            classes=classes,
+                            reference_confidence=reference_confidence[modality].stored,
+                            candidate_confidence=confidence[modality].stored,
+                        )
+                        faults = tuple(agreement.faults(limits))
+                        found.append(VerifyRun(backend, against, case.name, run.present, modality, agreement, faults))
+    return VerifyReport(
+        bundle=f"{opened.manifest.name} {opened.manifest.version}",
+        manifest_sha256=opened.manifest_sha256,
+        files=len(opened.manifest.files),
+        precision=precision,
+        limits=limits,
+        runs=tuple(found),
+    )
+
+
+def _infer(session: Session, case: GoldenCase, run: GoldenRun, *, volumes: Mapping[str, Volume]) -> Result:
+    return session.infer({name: volumes[case.images[name]] for name in run.present}, pairing="registered")
