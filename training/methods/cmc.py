@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import combinations
 
@@ -20,7 +20,7 @@ from cmc_sdk.training.losses import (
     moments_loss,
     scheduled,
 )
-from cmc_sdk.training.methods.presence import Group, presence_groups
+from cmc_sdk.training.methods.presence import mean_over_shown, shown_modalities
 from cmc_sdk.training.methods.protocol import Clock, LossTerms
 from cmc_sdk.training.methods.supervised import Supervised, labelled_loss
 from cmc_sdk.training.model import CMCNetwork, NetworkOutput
@@ -76,9 +76,8 @@ class CMC(Supervised):
             return LossTerms(total=total, logged=logged)
         with torch.no_grad() if self.settings.as_released else contextlib.nullcontext():
             found = self._unlabelled_terms(unlabelled, csc=w_csc > 0, cac=w_cac > 0)
-            if found.csc is not None and self.settings.csc_on_labelled:
-                count = labelled.presence.shape[0]
-                found.csc = 0.5 * (found.csc + self._mean_csc(terms.outputs, count=count))
+            if found.csc is not None and self.settings.csc_on_labelled and len(terms.output.features) > 1:
+                found.csc = 0.5 * (found.csc + self._mean_csc(terms.output, presence=terms.presence))
         for name, weight, value in (("csc", w_csc, found.csc), ("cac", w_cac, found.cac)):
             if value is not None:
                 total = total + weight * value
@@ -92,53 +91,47 @@ class CMC(Supervised):
         return self.settings.w_csc * factor.csc, w_cac * factor.cac
 
     def _unlabelled_terms(self, batch: Batch, *, csc: bool, cac: bool) -> _Consistency:
-        """Run the samples that have a pair of modalities; without `cac` nothing after the encoders is run."""
+        """CSC and CAC of a batch; without `cac` nothing after the encoders is run."""
+        names = shown_modalities(batch, presence=batch.presence, modalities=self.network.modalities)
+        if len(names) < 2:
+            return _Consistency()
+        images = {name: batch.images[name] for name in names}
+        output = self.network(images, presence=batch.presence, decode=names if cac else (), fuse=cac)
         found = _Consistency()
-        outputs: list[tuple[Group, NetworkOutput]] = []
-        for group in presence_groups(batch, presence=batch.presence, modalities=self.network.modalities):
-            if len(group.names) > 1:
-                decode = group.names if cac else ()
-                output = self.network(group.images, presence=group.presence, decode=decode, fuse=cac)
-                outputs.append((group, output))
-        count = batch.presence.shape[0]
         if csc:
-            found.csc = self._mean_csc(outputs, count=count)
+            found.csc = self._mean_csc(output, presence=batch.presence)
         if cac:
-            found.cac = self._mean_cac(outputs, batch=batch, count=count)
-        for _, output in outputs[:1]:  # the first group stands for the batch: these are for a person to look at
-            found.logged |= {f"channel_variance/{m}": channel_variance(item) for m, item in output.features.items()}
-            found.logged |= {f"foreground_ratio/{m}": foreground_ratio(item) for m, item in output.logits.items()}
+            found.cac = self._mean_cac(output, batch=batch)
+        found.logged |= {f"channel_variance/{name}": channel_variance(item) for name, item in output.features.items()}
+        found.logged |= {f"foreground_ratio/{name}": foreground_ratio(item) for name, item in output.logits.items()}
         return found
 
-    def _mean_csc(self, outputs: Iterable[tuple[Group, NetworkOutput]], *, count: int) -> Tensor:
-        total = torch.zeros((), device=_device(self.network))
-        for group, output in outputs:
-            pairs = list(combinations(group.names, 2))
-            for a, b in pairs:
-                term = csc_loss(
-                    output.features[a],
-                    output.features[b],
-                    self.settings.csc_descriptor,
-                    temperature=self.settings.csc_temperature,
-                    reduction="none",
-                )
-                total = total + term.sum() / len(pairs)
-        return total / count
+    def _mean_csc(self, output: NetworkOutput, *, presence: Tensor) -> Tensor:
+        def term(a: str, b: str) -> Tensor:
+            return csc_loss(
+                output.features[a],
+                output.features[b],
+                self.settings.csc_descriptor,
+                temperature=self.settings.csc_temperature,
+                reduction="none",
+            )
 
-    def _mean_cac(self, outputs: Iterable[tuple[Group, NetworkOutput]], *, batch: Batch, count: int) -> Tensor:
-        total = torch.zeros((), device=_device(self.network))
-        for group, output in outputs:
-            prob = {name: torch.softmax(output.logits[name].float(), dim=1) for name in group.names}
-            body = {name: batch.body[name][group.index] for name in group.names if name in batch.body}
-            pairs = list(combinations(group.names, 2))
-            for a, b in pairs:
-                if self.settings.cac == "moments":
-                    term = moments_loss(prob[a], prob[b], body_a=body[a], body_b=body[b], reduction="none")
-                else:
-                    term = cac_loss(prob[a], prob[b], reduction="none")
-                total = total + term.sum() / len(pairs)
-        return total / count
+        return self._mean_over_pairs(term, names=tuple(output.features), presence=presence)
 
+    def _mean_cac(self, output: NetworkOutput, *, batch: Batch) -> Tensor:
+        prob = {name: torch.softmax(logits.float(), dim=1) for name, logits in output.logits.items()}
 
-def _device(network: CMCNetwork) -> torch.device:
-    return next(network.parameters()).device
+        def term(a: str, b: str) -> Tensor:
+            if self.settings.cac == "moments":
+                return moments_loss(prob[a], prob[b], body_a=batch.body[a], body_b=batch.body[b], reduction="none")
+            return cac_loss(prob[a], prob[b], reduction="none")
+
+        return self._mean_over_pairs(term, names=tuple(prob), presence=batch.presence)
+
+    def _mean_over_pairs(
+        self, term: Callable[[str, str], Tensor], *, names: tuple[str, ...], presence: Tensor
+    ) -> Tensor:
+        """Mean over samples of a sample's mean over the pairs of which it shows both."""
+        column = {name: presence[:, index] for index, name in enumerate(self.network.modalities)}
+        pairs = list(combinations(names, 2))
+        return mean_over_shown([term(a, b) for a, b in pairs], [column[a] & column[b] for a, b in pairs])

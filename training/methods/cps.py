@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-import torch
 from torch import Tensor, nn
 
 from cmc_sdk.training.data.batch import Batch
 from cmc_sdk.training.losses import ResolvedLoss, foreground_ratio, scheduled, supervised_loss
 from cmc_sdk.training.methods.mean_teacher import load_prefixed
-from cmc_sdk.training.methods.presence import presence_groups
+from cmc_sdk.training.methods.presence import mean_over_shown, shown_modalities
 from cmc_sdk.training.methods.protocol import Clock, LossTerms
 from cmc_sdk.training.methods.supervised import Supervised, labelled_loss
 from cmc_sdk.training.model import CMCNetwork
@@ -76,16 +75,18 @@ class CrossPseudoSupervision(Supervised):
         load_prefixed(self.partner, state, prefix="partner.")
 
     def _cross_term(self, batch: Batch, *, logged: dict[str, float]) -> Tensor:
-        total = torch.zeros((), device=batch.presence.device)
-        for group in presence_groups(batch, presence=batch.presence, modalities=self.network.modalities):
-            one = self.network(group.images, presence=group.presence, decode=group.names).logits
-            two = self.partner(group.images, presence=group.presence, decode=group.names).logits
-            for name in group.names:
-                for logits, other in ((one[name], two[name]), (two[name], one[name])):
-                    term = supervised_loss(logits, other.detach().argmax(dim=1), reduction="none")
-                    total = total + term.sum() / len(group.names)
-                logged[f"foreground_ratio/{name}"] = foreground_ratio(one[name])
-        return total / batch.presence.shape[0]
+        names = shown_modalities(batch, presence=batch.presence, modalities=self.network.modalities)
+        images = {name: batch.images[name] for name in names}
+        one = self.network(images, presence=batch.presence).logits
+        two = self.partner(images, presence=batch.presence).logits
+        terms = []
+        for name in names:
+            towards_one = supervised_loss(two[name], one[name].detach().argmax(dim=1), reduction="none")
+            towards_two = supervised_loss(one[name], two[name].detach().argmax(dim=1), reduction="none")
+            terms.append(towards_one + towards_two)
+            logged[f"foreground_ratio/{name}"] = foreground_ratio(one[name])
+        shown = [batch.presence[:, self.network.modalities.index(name)] for name in names]
+        return mean_over_shown(terms, shown)
 
     def _weight(self, clock: Clock) -> float:
         t = clock.stage_fraction if self.settings.clock == "stage" else clock.global_fraction

@@ -11,8 +11,8 @@ from torch import Tensor
 from cmc_sdk.errors import CheckpointError
 from cmc_sdk.training.data.batch import Batch
 from cmc_sdk.training.losses import ResolvedLoss, foreground_ratio, scheduled
-from cmc_sdk.training.methods.perturb import STRONG, WEAK, Perturbation, perturb
-from cmc_sdk.training.methods.presence import Group, presence_groups
+from cmc_sdk.training.methods.perturb import STRONG, WEAK, perturb
+from cmc_sdk.training.methods.presence import mean_over_shown, shown_modalities
 from cmc_sdk.training.methods.protocol import Clock, LossTerms
 from cmc_sdk.training.methods.supervised import Supervised
 from cmc_sdk.training.model import CMCNetwork
@@ -58,23 +58,33 @@ class MeanTeacher(Supervised):
         weight = self._weight(clock)
         if stage < 3 or unlabelled is None or weight == 0:
             return terms
-        total = torch.zeros((), device=terms.total.device)
-        logged = dict(terms.logged)
-        for group in presence_groups(unlabelled, presence=unlabelled.presence, modalities=self.network.modalities):
-            draw = {"seed": generator_seed, "step": clock.step, "first_sample": first_sample}
-            with torch.no_grad():
-                view = _view(group, strength=WEAK, purpose="teacher_view", **draw)
-                target = self.teacher(view, presence=group.presence, decode=group.names)
-            view = _view(group, strength=STRONG, purpose="student_view", **draw)
-            output = self.network(view, presence=group.presence, decode=group.names)
-            for name in group.names:
-                p = torch.softmax(output.logits[name].float(), dim=1)
-                q = torch.softmax(target.logits[name].float(), dim=1)
-                per_sample = (p - q).square().sum(dim=1).flatten(1).mean(dim=1)
-                total = total + per_sample.sum() / len(group.names)
-                logged[f"foreground_ratio/{name}"] = foreground_ratio(output.logits[name])
-        consistency = total / unlabelled.presence.shape[0]
-        logged |= {"mean_teacher": float(consistency.detach()), "w_mean_teacher": weight}
+        names = shown_modalities(unlabelled, presence=unlabelled.presence, modalities=self.network.modalities)
+        views = {
+            view: {
+                name: perturb(
+                    unlabelled.images[name],
+                    strength=strength,
+                    seed=generator_seed,
+                    step=clock.step,
+                    purpose=f"{view}/{name}",
+                    first_sample=first_sample,
+                )
+                for name in names
+            }
+            for view, strength in (("teacher_view", WEAK), ("student_view", STRONG))
+        }
+        with torch.no_grad():
+            target = self.teacher(views["teacher_view"], presence=unlabelled.presence)
+        output = self.network(views["student_view"], presence=unlabelled.presence)
+        squared = []
+        for name in names:
+            p = torch.softmax(output.logits[name].float(), dim=1)
+            q = torch.softmax(target.logits[name].float(), dim=1)
+            squared.append((p - q).square().sum(dim=1).flatten(1).mean(dim=1))
+        shown = [unlabelled.presence[:, self.network.modalities.index(name)] for name in names]
+        consistency = mean_over_shown(squared, shown)
+        logged = terms.logged | {"mean_teacher": float(consistency.detach()), "w_mean_teacher": weight}
+        logged |= {f"foreground_ratio/{name}": foreground_ratio(output.logits[name]) for name in names}
         return LossTerms(total=terms.total + weight * consistency, logged=logged)
 
     @torch.no_grad()
@@ -97,27 +107,6 @@ class MeanTeacher(Supervised):
     def _weight(self, clock: Clock) -> float:
         t = clock.stage_fraction if self.settings.clock == "stage" else clock.global_fraction
         return self.settings.w_mean_teacher * scheduled("rampup", t, ramp_fraction=self.settings.ramp_fraction).cac
-
-
-def _view(
-    group: Group, *, strength: Perturbation, purpose: str, seed: int, step: int, first_sample: int
-) -> dict[str, Tensor]:
-    """The group's images, perturbed; each sample draws by its own place in the batch, however samples are grouped."""
-    view = {}
-    for name, images in group.images.items():
-        rows = [
-            perturb(
-                images[row : row + 1],
-                strength=strength,
-                seed=seed,
-                step=step,
-                purpose=f"{purpose}/{name}",
-                first_sample=first_sample + place,
-            )
-            for row, place in enumerate(group.index.tolist())
-        ]
-        view[name] = torch.cat(rows)
-    return view
 
 
 def load_prefixed(

@@ -1,9 +1,8 @@
-"""Which modalities each sample shows to the network: modality dropout, and running a batch of mixed presence."""
+"""Which modalities each sample shows to the network: modality dropout, and averages over what is shown."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -12,24 +11,7 @@ from cmc_sdk.errors import DataError
 from cmc_sdk.training.data.batch import Batch
 from cmc_sdk.training.data.randomness import random_generator
 
-__all__ = ["Group", "drop_modalities", "presence_groups"]
-
-
-@dataclass(frozen=True)
-class Group:
-    """Samples of a batch that show the same modalities.
-
-    Args:
-        index: Their places in the batch, (b,) int64.
-        names: The present modalities, in the network's order.
-        images: By present modality, (b, 1, X, Y, Z).
-        presence: (b, M) bool, rows equal.
-    """
-
-    index: Tensor
-    names: tuple[str, ...]
-    images: dict[str, Tensor]
-    presence: Tensor
+__all__ = ["drop_modalities", "mean_over_shown", "shown_modalities"]
 
 
 def drop_modalities(presence: Tensor, *, probability: float, seed: int, step: int, first_sample: int = 0) -> Tensor:
@@ -54,28 +36,37 @@ def drop_modalities(presence: Tensor, *, probability: float, seed: int, step: in
     return kept
 
 
-def presence_groups(batch: Batch, *, presence: Tensor, modalities: Sequence[str]) -> list[Group]:
-    """Split a batch into groups of equal presence, so that nothing of a lost modality is ever computed.
+def shown_modalities(batch: Batch, *, presence: Tensor, modalities: Sequence[str]) -> tuple[str, ...]:
+    """The modalities that at least one sample shows: what the network is given and decodes.
 
     Args:
-        batch: The batch.
+        batch: For the message only.
         presence: (B, M) bool, the batch's own or after dropout.
         modalities: The network's, in its order.
 
     Raises:
         DataError: A sample has no modality at all.
     """
-    rows = [tuple(bool(value) for value in row) for row in presence.tolist()]
-    groups = []
-    for pattern in sorted(set(rows), reverse=True):
-        members = [place for place, row in enumerate(rows) if row == pattern]
-        names = tuple(name for name, shown in zip(modalities, pattern, strict=True) if shown)
-        if not names:
+    for row, shown in enumerate(presence.any(dim=1).tolist()):
+        if not shown:
             raise DataError(
-                f"case {batch.cases[members[0]]} has none of the modalities {list(modalities)}",
+                f"case {batch.cases[row]} has none of the modalities {list(modalities)}",
                 mend="give it an image or take it off the data list",
             )
-        index = torch.tensor(members, device=presence.device)
-        images = {name: batch.images[name][index] for name in names}
-        groups.append(Group(index=index, names=names, images=images, presence=presence[index]))
-    return groups
+    return tuple(name for name, shown in zip(modalities, presence.any(dim=0).tolist(), strict=True) if shown)
+
+
+def mean_over_shown(terms: Sequence[Tensor], shown: Sequence[Tensor]) -> Tensor:
+    """Mean over samples of each sample's mean over the terms that it shows; 0 from a sample that shows none.
+
+        (1/B) Σ_b (1/|S_b|) Σ_{i ∈ S_b} terms[i][b],   S_b = { i : shown[i][b] }
+
+    Dividing by B, whatever is shown, keeps the gradients of a split batch those of the whole.
+
+    Args:
+        terms: One (B,) tensor per modality or pair of modalities; what a sample does not show is never read.
+        shown: One (B,) bool tensor per term.
+    """
+    mask = torch.stack(list(shown))
+    values = torch.where(mask, torch.stack(list(terms)), 0.0)
+    return (values.sum(dim=0) / mask.sum(dim=0).clamp(min=1)).mean()

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from cmc_sdk.errors import CheckpointError
 from cmc_sdk.training.data.batch import Batch
 from cmc_sdk.training.losses import supervised_loss
-from cmc_sdk.training.methods.presence import Group, drop_modalities, presence_groups
+from cmc_sdk.training.methods.presence import drop_modalities, mean_over_shown, shown_modalities
 from cmc_sdk.training.methods.protocol import Clock, LossTerms
 from cmc_sdk.training.model import CMCNetwork, NetworkOutput
 
@@ -20,10 +19,17 @@ __all__ = ["LabelledTerms", "Supervised", "labelled_loss"]
 
 @dataclass(frozen=True)
 class LabelledTerms:
-    """The supervised loss of a batch, and what the network gave for each group of equal presence."""
+    """The supervised loss of a batch, and what it was computed from.
+
+    Args:
+        loss: L_sup, a scalar.
+        output: Of the network.
+        presence: (B, M) bool, what the network was shown.
+    """
 
     loss: Tensor
-    outputs: tuple[tuple[Group, NetworkOutput], ...]
+    output: NetworkOutput
+    presence: Tensor
 
 
 def labelled_loss(network: CMCNetwork, batch: Batch, *, presence: Tensor, fuse: bool) -> LabelledTerms:
@@ -39,17 +45,11 @@ def labelled_loss(network: CMCNetwork, batch: Batch, *, presence: Tensor, fuse: 
         presence: (B, M) bool, after modality dropout.
         fuse: False in stage 1: every modality alone, without MIA and fusion.
     """
-    total = torch.zeros((), device=presence.device)
-    outputs = []
-    for group in presence_groups(batch, presence=presence, modalities=network.modalities):
-        output = network(group.images, presence=group.presence, decode=group.names, fuse=fuse)
-        terms = [
-            supervised_loss(output.logits[name], batch.labels[name][group.index], reduction="none")
-            for name in group.names
-        ]
-        total = total + torch.stack(terms).mean(dim=0).sum()
-        outputs.append((group, output))
-    return LabelledTerms(loss=total / presence.shape[0], outputs=tuple(outputs))
+    names = shown_modalities(batch, presence=presence, modalities=network.modalities)
+    output = network({name: batch.images[name] for name in names}, presence=presence, fuse=fuse)
+    terms = [supervised_loss(output.logits[name], batch.labels[name], reduction="none") for name in names]
+    shown = [presence[:, network.modalities.index(name)] for name in names]
+    return LabelledTerms(loss=mean_over_shown(terms, shown), output=output, presence=presence)
 
 
 class Supervised:
