@@ -8,11 +8,9 @@ from monai.networks.blocks import UnetrBasicBlock, UnetrPrUpBlock, UnetrUpBlock
 from torch import Tensor, nn
 
 from cmc_sdk.training.model.config import EncoderPreset
-from cmc_sdk.training.model.norms import ChannelLayerNorm
+from cmc_sdk.training.model.norms import MONAI_INSTANCE_NORM, ChannelLayerNorm, channels_last
 
 __all__ = ["SamMed3DDecoder"]
-
-_NORM = ("instance", {"affine": True})
 
 
 class SamMed3DDecoder(nn.Module):
@@ -60,14 +58,14 @@ class SamMed3DDecoder(nn.Module):
                 kernel_size=3,
                 stride=1,
                 upsample_kernel_size=2,
-                norm_name=_NORM,
+                norm_name=MONAI_INSTANCE_NORM,
                 conv_block=True,
                 res_block=True,
             )
             for stage in late[:-1]
         )
         self.image_skip = UnetrBasicBlock(
-            3, 1, channels[-1], kernel_size=3, stride=1, norm_name=_NORM, res_block=preset.residual_blocks
+            3, 1, channels[-1], kernel_size=3, stride=1, norm_name=MONAI_INSTANCE_NORM, res_block=preset.residual_blocks
         )
         self.late_stages = nn.ModuleList(
             UnetrUpBlock(
@@ -76,7 +74,7 @@ class SamMed3DDecoder(nn.Module):
                 channels[stage + 1],
                 kernel_size=3,
                 upsample_kernel_size=2,
-                norm_name=_NORM,
+                norm_name=MONAI_INSTANCE_NORM,
                 res_block=preset.residual_blocks,
             )
             for stage in late
@@ -86,7 +84,7 @@ class SamMed3DDecoder(nn.Module):
     def forward(self, features: Tensor, skips: Sequence[Tensor], image: Tensor) -> Tensor:
         """G (B, C, g, g, g), tokens after the skip blocks (B, dim, g, g, g), image (B, 1, X, Y, Z) → logits."""
         deconv1, norm, gelu, deconv2, _ = self.output_upscaling
-        h = gelu(norm(deconv1(features))) + self.skip_projections[0](skips[0])
+        h = gelu(norm(deconv1(channels_last(features)))) + self.skip_projections[0](skips[0])
         h = gelu(deconv2(h)) + self.skip_projections[1](skips[1])
         concatenated = [block(skip) for block, skip in zip(self.token_skips, skips[2:], strict=True)]
         for stage, skip in zip(self.late_stages, [*concatenated, self.image_skip(image)], strict=True):

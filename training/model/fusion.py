@@ -8,6 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from cmc_sdk.training.model.norms import InstanceNorm
+
 __all__ = ["Fusion", "MissingTokens"]
 
 
@@ -49,7 +51,7 @@ class Fusion(nn.Module):
         super().__init__()
         self.phi = nn.Sequential(
             nn.Conv3d(modalities * channels, channels, kernel_size=3, padding=1),
-            nn.InstanceNorm3d(channels, affine=True),
+            InstanceNorm(channels),
             nn.GELU(),
             nn.Conv3d(channels, channels, kernel_size=3, padding=1),
         )

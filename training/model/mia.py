@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from cmc_sdk.training.model.norms import full_precision
+from cmc_sdk.training.model.norms import InstanceNorm, full_precision
 
 __all__ = ["Mia"]
 
@@ -33,7 +33,7 @@ class Mia(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.phi1 = nn.Sequential(
-            nn.Conv3d(channels, channels, kernel_size=3, padding=1), nn.InstanceNorm3d(channels, affine=True), nn.GELU()
+            nn.Conv3d(channels, channels, kernel_size=3, padding=1), InstanceNorm(channels), nn.GELU()
         )
         self.phi2 = nn.Conv3d(2 * channels, channels, kernel_size=1)
         self.phi3 = nn.Conv3d(channels, channels, kernel_size=1)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from cmc_sdk.training.model.encoder import Encoded
+from cmc_sdk.training.model.norms import InstanceNorm, channels_last
 
 __all__ = ["UNet3DDecoder", "UNet3DEncoder"]
 
@@ -18,7 +19,7 @@ class _ConvUnit(nn.Module):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv3d(inputs, outputs, kernel_size=3, padding=1)
-        self.bn1 = nn.InstanceNorm3d(outputs, affine=True)
+        self.bn1 = InstanceNorm(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         return nn.functional.relu(self.bn1(self.conv1(x)))
@@ -65,7 +66,7 @@ class UNet3DEncoder(nn.Module):
 
     def encode(self, image: Tensor) -> Encoded:
         """Window (B, 1, X, Y, Z) → F and skips (B, 4w, X/4, …), (B, 2w, X/2, …), (B, w, X, …)."""
-        full = self.down_tr64(image)
+        full = self.down_tr64(channels_last(image))
         half = self.down_tr128(nn.functional.max_pool3d(full, 2))
         quarter = self.down_tr256(nn.functional.max_pool3d(half, 2))
         features = self.down_tr512(nn.functional.max_pool3d(quarter, 2))
