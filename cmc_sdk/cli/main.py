@@ -63,8 +63,10 @@ def main(arguments: list[str] | None = None) -> Any:
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
     except click.ClickException as error:
-        error.show()
-        sys.exit(2)
+        if type(error).__name__ == "NoArgsIsHelpError":  # from click 8.2: a group without a command shows its help
+            error.show()
+            sys.exit(2)
+        _fail(_usage(error), 2, debug, error)
     except (KeyboardInterrupt, click.Abort) as error:
         _fail("stopped by Ctrl-C; nothing half-written was left behind", 1, debug, error)
     except BrokenPipeError:
@@ -85,6 +87,12 @@ def _fail(line: str, code: int, debug: bool, error: BaseException) -> None:
         raise error
     click.echo("error: " + " ".join(line.split()), err=True)
     sys.exit(code)
+
+
+def _usage(error: click.ClickException) -> str:
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "cmc"
+    return f"{error.format_message().rstrip('.')}; `{command} --help` shows what is allowed"
 
 
 def _missing_module(error: ModuleNotFoundError) -> str:

@@ -88,7 +88,7 @@ def _modality_section(modality: str, planes: Planes, *, image: Volume, spec: Mod
     spacing = " × ".join(f"{step:.4g}" for step in image.spacing_mm)
     position = ", ".join(
         f"{positive if value >= 0 else negative} {abs(value):.0f}"
-        for value, positive, negative in zip(planes.point_mm, "RAS", "LPI", strict=True)
+        for value, positive, negative in zip(planes.point_mm, ("R", "A", "S"), ("L", "P", "I"), strict=True)
     )
     unit = " HU" if spec.modality(modality).intensity.unit == "HU" else ""
     low, high = planes.window
@@ -118,7 +118,7 @@ def _figures(planes: Planes, grey: list[str], marks: list[str], kind: str) -> st
 def _figure(plane: Plane, image: str, mark: str, kind: str) -> str:
     ratio = plane.width_mm / plane.height_mm
     extent = "width:100%" if ratio >= 1 else "height:100%"
-    left, right, top, bottom = plane.sides
+    left, right, top, bottom = (escape(side) for side in plane.sides)
     across, down = plane.cross
     return (
         f'<figure><div class="frame"><div class="cut" style="{extent};aspect-ratio:{ratio:.5f}">'

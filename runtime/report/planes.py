@@ -148,7 +148,8 @@ def _window(planes: list[npt.NDArray[np.float32]]) -> tuple[float, float]:
 def _stretch(values: npt.NDArray[np.float32], window: tuple[float, float]) -> Picture:
     low, high = window
     share = np.nan_to_num((values - low) / (high - low), nan=0.0, posinf=1.0, neginf=0.0)
-    return np.round(np.clip(share, 0.0, 1.0) * 255).astype(np.uint8)
+    grey: Picture = np.round(np.clip(share, 0.0, 1.0) * 255).astype(np.uint8)
+    return grey
 
 
 def _display(plane: Picture) -> Picture:

@@ -64,7 +64,7 @@ def fit_nearest_class_mean(datalist: Datalist, *, modality: ModalitySpec) -> Nea
     for case in datalist.split("labelled"):
         if modality.name not in case.labels:
             continue
-        reference = read_reference(case, modality=modality.name, classes=classes).data.astype(np.int64)
+        reference = read_reference(case, modality=modality.name, classes=classes).stored
         for slab, values in _normalised_slabs(read_volume(case.images[modality.name]), modality=modality):
             part = reference[:, :, slab].ravel()
             total += np.bincount(part, weights=values.ravel(), minlength=classes.num_classes)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Pairing", "SplitName", "evaluate_cases", "labelled_cases", "read_reference", "score_case"]
 
 Pairing = Literal["auto", "registered", "separate"]
-SplitName = Literal["labelled", "unlabelled", "validation", "test"]
+SplitName = Literal["labelled", "validation", "test"]
 Progress = Callable[[str, int, int], None]
 
 
@@ -45,7 +45,7 @@ def evaluate_cases(
     subsets: Sequence[tuple[str, ...]] | None = None,
     method: str = "cmc",
     seed: int = 0,
-    pairing: Pairing = "auto",
+    pairing: Pairing | None = None,
     tolerance_mm: float = NSD_TOLERANCE_MM,
     progress: Progress | None = None,
 ) -> list[Row]:
@@ -61,7 +61,7 @@ def evaluate_cases(
         subsets: Of modalities, each in the network's order. None: all together and each alone, where cases allow.
         method: Written into each row.
         seed: Written into each row.
-        pairing: As `Segmenter.infer`.
+        pairing: As `Segmenter.infer`. None: as the data list says, `separate` if unpaired, else `registered`.
         tolerance_mm: Of the normalised surface Dice.
         progress: Called with ("evaluate", done, total).
 
@@ -79,11 +79,12 @@ def evaluate_cases(
         if set(subset) <= set(case.images)
     ]
     _check_work(work, subsets, datalist, split=split)
+    how: Pairing = pairing or ("separate" if datalist.pairing == "unpaired" else "registered")
     rows: list[Row] = []
     for done, (case, subset) in enumerate(work):
         if progress is not None:
             progress("evaluate", done, len(work))
-        result = segmenter.infer({name: read_volume(case.images[name]) for name in subset}, pairing=pairing)
+        result = segmenter.infer({name: read_volume(case.images[name]) for name in subset}, pairing=how)
         rows += score_case(
             result.labels,
             case=case,
@@ -160,11 +161,10 @@ def read_reference(case: Case, *, modality: str, classes: ClassTable) -> Volume:
     """The label map of one modality of a case.
 
     Raises:
-        DataError: It holds values outside the class table.
+        DataError: It cannot be read as a label map, or holds values outside the class table.
     """
-    volume = read_volume(case.labels[modality])
-    values = np.unique(volume.data)
-    strange = [value for value in values.tolist() if value not in range(classes.num_classes)]
+    volume = read_volume(case.labels[modality], label=True)
+    strange = [value for value in np.unique(volume.stored).tolist() if value >= classes.num_classes]
     if strange:
         raise DataError(
             f"{volume.name}: label values {strange[:5]} are not in the class table (0 to {classes.num_classes - 1})",

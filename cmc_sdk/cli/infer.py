@@ -1,0 +1,116 @@
+"""`cmc infer`: label a scan with a bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from cmc_sdk.cli.console import emit_json, json_option, progress_bar, stdout
+from cmc_sdk.cli.tables import text_table
+from cmc_sdk.errors import InputError
+from cmc_sdk.imaging.nifti import read_volume
+
+EPILOG = """\b
+Examples:
+  cmc infer liver.cmc --image ct=ct.nii.gz --image mr=mr.nii.gz -o result --report
+  cmc infer liver.cmc --image ct=ct.nii.gz -o result
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option(
+    "--image",
+    "images",
+    multiple=True,
+    required=True,
+    metavar="MODALITY=PATH",
+    help="A NIfTI scan and what it is; once per modality. Any of the bundle's modalities may be left out.",
+)
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The folder to write.")
+@click.option("--backend", type=click.Choice(["auto", "openvino", "onnxruntime"]), default="auto", show_default=True)
+@click.option(
+    "--pairing",
+    type=click.Choice(["auto", "registered", "separate"]),
+    default="auto",
+    show_default=True,
+    help="registered: the scans share one frame of reference; separate: each is labelled alone; auto: registered if "
+    "they lie on one grid.",
+)
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all cores]")
+@click.option("--report", is_flag=True, help="Also write report.html: planes with overlays, volumes, quality, record.")
+@click.option("--format", "formats", type=click.Choice(["nifti"]), default="nifti", show_default=True)
+@json_option
+def command(
+    bundle: Path,
+    images: tuple[str, ...],
+    output: Path,
+    backend: Literal["auto", "openvino", "onnxruntime"],
+    pairing: Literal["auto", "registered", "separate"],
+    threads: int | None,
+    report: bool,
+    formats: str,
+    as_json: bool,
+) -> None:
+    """Label scans with BUNDLE, each on its own grid.
+
+    Writes labels_MODALITY.nii.gz, confidence_MODALITY.nii.gz (1/255) and record.json into a new folder; the folder
+    appears when all is done. Runs on this machine alone: no network, no file elsewhere.
+    """
+    from cmc_sdk.runtime.result_folder import check_result_folder, write_result
+    from cmc_sdk.runtime.session import Session
+
+    paths = _parse_images(images)
+    check_result_folder(output)
+    session = Session(bundle, backend=backend, threads=threads)
+    _check_modalities(paths, known=session.spec.names)
+    volumes = {name: read_volume(path) for name, path in paths.items()}
+    with progress_bar(quiet=as_json) as progress:
+        result = session.infer(volumes, pairing=pairing, progress=progress)
+    files = write_result(result, folder=output, images=volumes, spec=session.spec, report=report)
+    if as_json:
+        emit_json(
+            {
+                "output": str(output),
+                "files": {name: str(path) for name, path in files.items()},
+                "volumes_ml": result.volumes_ml,
+                "quality": {"status": result.quality.status, "reasons": list(result.quality.reasons)},
+                "record": result.record.to_dict(),
+            }
+        )
+        return
+    out = stdout()
+    names = list(result.labels)
+    rows = [
+        [item.name, *(f"{result.volumes_ml[name].get(item.name, 0.0):,.1f}" for name in names)]
+        for item in session.spec.classes.classes
+    ]
+    out.print(text_table(["ml", *names], rows=rows), markup=False)
+    out.print(f"quality  {result.quality.status}", markup=False)
+    for reason in result.quality.reasons:
+        out.print(f"         {reason}", markup=False)
+    for name, path in files.items():
+        out.print(f"{name.replace('_', ' ')}: {path}", markup=False)
+
+
+def _parse_images(words: tuple[str, ...]) -> dict[str, Path]:
+    paths: dict[str, Path] = {}
+    for word in words:
+        name, equals, path = word.partition("=")
+        if not (name and equals and path):
+            raise InputError(f"--image {word!r} does not say which modality it is", mend="write --image MODALITY=PATH")
+        if name in paths:
+            raise InputError(f"--image {name} is given twice", mend="give one scan per modality")
+        paths[name] = Path(path)
+    return paths
+
+
+def _check_modalities(paths: dict[str, Path], *, known: tuple[str, ...]) -> None:
+    for name in paths:
+        if name not in known:
+            raise InputError(
+                f"--image {name}: the bundle has no modality {name!r}, only {', '.join(known)}",
+                mend="name one of them; `cmc info BUNDLE` shows what each stands for",
+            )
