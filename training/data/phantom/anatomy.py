@@ -106,8 +106,8 @@ def draw_anatomy(rng: np.random.Generator) -> Anatomy:
     place = _Placer(rng, stretch)
     bodies: list[_Blob | _Tube] = []
     for side in (-1, 1):  # muscles beside the spine
-        bodies.append(place.blob("muscle", (side * 38, -72, 0), (26, 18, 200), move=4))
-    bodies.append(place.blob("bone", (0, -58, 0), (17, 17, 200), move=3))
+        bodies.append(place.blob("muscle", (side * 40, -72, 0), (26, 18, 260), move=4))
+    bodies.append(place.blob("bone", (0, -60, 0), (19, 19, 260), move=3))
     bodies += _bowel(rng, place)
     bodies.append(place.blob("stomach", (-45, 40, 45), (34, 28, 36), move=10))
     bodies.append(place.blob("liver", (62, 12, 50), (52, 58, 56), move=8))

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import binary_erosion, gaussian_filter
 
 from cmc_sdk.training.data.phantom.anatomy import TISSUES, Tissue
 
@@ -71,7 +71,7 @@ def render(
     centre: Centre,
     rng: np.random.Generator,
 ) -> npt.NDArray[np.int16]:
-    """An image of a tissue map (X, Y, Z), int16: HU for CT, arbitrary units for MR (air is exactly 0 nowhere).
+    """An image of a tissue map (X, Y, Z), int16: HU for CT, arbitrary units for MR with 0 in the air.
 
     Args:
         tissue: Index into `TISSUES` per voxel.
@@ -93,6 +93,7 @@ def render(
     image *= 1.0 + 0.08 * solid * texture
     image *= _shading(points_mm, strength=centre.mr_bias, rng=rng).reshape(tissue.shape)
     image = np.hypot(image + noise[0] * centre.mr_noise, noise[1] * centre.mr_noise)  # magnitude images: Rician
+    image[binary_erosion(tissue == 0, iterations=1, border_value=1)] = 0.0  # scanners blank the air round the body
     return np.clip(np.rint(image * centre.mr_scale * rng.uniform(0.8, 1.25)), 0, 32767).astype(np.int16)
 
 
