@@ -158,7 +158,7 @@ class CMCNetwork(nn.Module):
 
         τ decides everything: a diagonal near 1 means that MIA does nothing, an entropy near log C that A is uniform.
         """
-        statistics = {"tau": float(self.mia.tau()), "gamma": float(self.mia.gamma)}
+        statistics = {"tau": float(self.mia.tau().detach()), "gamma": float(self.mia.gamma.detach())}
         for name, attention in self._attention.items():
             entropy = -(attention * attention.clamp_min(1e-30).log()).sum(-1).mean()
             statistics[f"{name}/diagonal"] = float(attention.diagonal(dim1=-2, dim2=-1).mean())
