@@ -74,9 +74,7 @@ def test_base_equals_the_padded_one() -> None:
     given = encoder(image)
     weight = noise(*given.shape, seed=3)
     gradients = torch.autograd.grad((given * weight).sum(), list(state.values()))
-    expected = padded_encoder.encode(
-        state, image, heads=12, window=14, global_blocks=(2, 5, 8, 11), save_memory=True
-    )
+    expected = padded_encoder.encode(state, image, heads=12, window=14, global_blocks=(2, 5, 8, 11), save_memory=True)
     wanted = torch.autograd.grad((expected * weight).sum(), list(state.values()))
     assert relative(given, expected) < 1e-5
     for one, other in zip(gradients, wanted, strict=True):

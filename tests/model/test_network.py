@@ -72,9 +72,7 @@ def test_absent_voxels_change_nothing_bit_for_bit(build: Build, poison: float) -
         assert torch.equal(given.logits[name], expected.logits[name])
         assert torch.equal(given.features[name], expected.features[name])
     assert given.logits["mr"][1].abs().max() == 0
-    for one, other in zip(
-        gradients(network, poisoned, presence), gradients(network, clean, presence), strict=True
-    ):
+    for one, other in zip(gradients(network, poisoned, presence), gradients(network, clean, presence), strict=True):
         assert one.isfinite().all()
         assert torch.equal(one, other)
 
