@@ -77,6 +77,8 @@ def test_log_sum_exp_stays_single_precision_under_autocast(dtype: torch.dtype) -
     def watched(*terms: torch.Tensor) -> torch.Tensor:
         result = original(*terms)
         seen.extend(term.dtype for term in (*terms[:3], result))
+        with torch.autocast("cpu", enabled=False):
+            assert torch.equal(result, original(*terms))
         return result
 
     module._pad_log_sum = watched  # type: ignore[method-assign]

@@ -114,6 +114,24 @@ def test_fresh_adapters_reproduce_the_encoder_exactly() -> None:
         assert not torch.equal(adapted(image), plain(image))
 
 
+def test_the_adapter_follows_the_mlp_residual() -> None:
+    """h ← h + s·W_up( GELU( DWConv( W_down h ) ) ) on the plain block's output."""
+    encoder = randomise(build_encoder("tiny", window_vox=16, adapters=True))
+    block, h = encoder.blocks[0], noise(1, 2, 2, 2, 96)
+    adapter, block.adapter = block.adapter, None
+    plain = block(h)
+    block.adapter = adapter
+    hidden = plain @ adapter.down.weight.T + adapter.down.bias
+    kernel, padded = adapter.depthwise.weight[:, 0], torch.nn.functional.pad(hidden, (0, 0, 1, 1, 1, 1, 1, 1))
+    mixed = torch.zeros_like(hidden)
+    for place in torch.cartesian_prod(*[torch.arange(2)] * 3).tolist():
+        x, y, z = place
+        patch = padded[0, x : x + 3, y : y + 3, z : z + 3]  # (3, 3, 3, bottleneck)
+        mixed[0, x, y, z] = torch.einsum("xyzc,cxyz->c", patch, kernel) + adapter.depthwise.bias
+    expected = plain + adapter.scale * (torch.nn.functional.gelu(mixed) @ adapter.up.weight.T + adapter.up.bias)
+    assert relative(block(h), expected) < 1e-5
+
+
 def test_a_fresh_adapter_passes_gradient_to_its_last_layer_only() -> None:
     encoder = build_encoder("tiny", window_vox=16, adapters=True)
     encoder(noise(1, 1, 16, 16, 16)).square().sum().backward()

@@ -113,8 +113,7 @@ def test_logits_do_not_depend_on_batch_mates(build: Build) -> None:
                 assert relative(one[name], together[name][index : index + 1]) < 1e-5
 
 
-@both
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(("build", "dtype"), [(tiny, torch.bfloat16), (tiny, torch.float16), (cnn, torch.bfloat16)])
 def test_finite_under_autocast_with_gradients(build: Build, dtype: torch.dtype) -> None:
     network = randomise(build(), scale=0.05)
     images = windows(network)
@@ -123,6 +122,18 @@ def test_finite_under_autocast_with_gradients(build: Build, dtype: torch.dtype) 
     sum(logits.float().square().mean() for logits in output.logits.values()).backward()
     assert all(logits.isfinite().all() for logits in output.logits.values())
     assert all(parameter.grad.isfinite().all() for parameter in network.parameters() if parameter.grad is not None)
+
+
+@both
+def test_a_loss_on_features_reaches_the_encoders_only(build: Build) -> None:
+    network = randomise(build(), scale=0.05)
+    features = network(windows(network)).features
+    (features["ct"] * features["mr"]).sum().backward()
+    for key, parameter in network.named_parameters():
+        if key.startswith("encoders."):
+            assert parameter.grad is not None, key
+        else:
+            assert parameter.grad is None, key
 
 
 def test_modalities_start_from_the_same_weights() -> None:
@@ -178,6 +189,15 @@ def test_wrong_input_is_refused_by_name() -> None:
         network(images, presence=torch.tensor([[1, 1], [0, 0]]))
     with pytest.raises(InputError, match=r"\['mr'\] as present without an image"):
         network({"ct": images["ct"]}, presence=torch.ones(2, 2))
+    encoded = network.encode("ct", images["ct"])
+    with pytest.raises(InputError, match=r"no features of \['mr'\]"):
+        network.decode(
+            "ct",
+            features={"ct": encoded.features},
+            presence=torch.ones(2, 2),
+            encoded=encoded,
+            image=images["ct"],
+        )
     with pytest.raises(InputError, match=r"decode asks for 'mr'"):
         network({"ct": images["ct"]}, decode=["mr"])
 

@@ -94,6 +94,9 @@ class CMCNetwork(nn.Module):
             image: Windows (B, 1, X, Y, Z) of `modality`.
         """
         index = self._index(modality)
+        lacking = [name for name in self.modalities if name not in features]
+        if lacking:
+            raise InputError(f"no features of {lacking}", mend="give zeros of F's shape for an absent modality")
         own, fused = self._collaborate([features[name] for name in self.modalities], presence=presence)
         combined = self.fusion.combined(own[index], fused=fused)
         return self._decoded(index, combined, encoded=encoded, image=image)
