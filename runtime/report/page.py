@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,14 +11,14 @@ import numpy as np
 from cmc_sdk.bundle.manifest import ModelSpec
 from cmc_sdk.imaging.classes import ClassTable, SegmentClass
 from cmc_sdk.imaging.volume import Volume
-from cmc_sdk.runtime.report.planes import Plane, Planes, confidence_overlay, cut_planes, label_overlay
+from cmc_sdk.runtime.report.planes import Picture, Plane, Planes, cut_planes, label_overlay
 from cmc_sdk.runtime.report.png import data_uri
 from cmc_sdk.runtime.report.shell import badge, escape, page, table
 
 if TYPE_CHECKING:
     from cmc_sdk.runtime.segmenter import Result
 
-__all__ = ["render_report"]
+__all__ = ["legend", "plane_figures", "render_report"]
 
 
 def render_report(
@@ -93,36 +93,44 @@ def _modality_section(modality: str, planes: Planes, *, image: Volume, spec: Mod
     unit = " HU" if spec.modality(modality).intensity.unit == "HU" else ""
     low, high = planes.window
     where = "Nothing was labelled; the planes meet in the middle." if planes.empty else "Planes through the label."
-    grey = [data_uri(plane.grey) for plane in planes.planes]
-    marks = [data_uri(label_overlay(plane.labels, classes=spec.classes)) for plane in planes.planes]
-    doubts = [data_uri(confidence_overlay(plane.confidence)) for plane in planes.planes]
-    shown = set(np.unique(np.concatenate([plane.labels.ravel() for plane in planes.planes])).tolist())
-    legend = "".join(f"<span>{_swatch(item)}</span>" for item in spec.classes.classes if item.index in shown)
+    doubts = [confidence_overlay(plane.confidence) for plane in planes.planes]
     scale = '<span class="scale" style="background:linear-gradient(90deg,rgb(255,40,40),rgb(255,225,40));"></span>'
     return (
         f"<section><h2>{escape(modality)}</h2>"
         f'<p class="dim small">{size} voxels of {spacing} mm · shown from {low:.4g} to {high:.4g}{unit} · '
         f"{where} They meet at {position} mm.</p>"
-        f"{_figures(planes, grey, marks, 'labels')}"
-        f'<div class="legend">{legend}</div>'
-        f"<h3>Where the network was unsure</h3>{_figures(planes, grey, doubts, 'confidence')}"
+        f"{plane_figures(planes, classes=spec.classes)}{legend([planes], classes=spec.classes)}"
+        f"<h3>Where the network was unsure</h3>{_figures(planes, doubts)}"
         f'<p class="dim small">confidence ≤ 0.5{scale}0.98; above, no mark</p></section>'
     )
 
 
-def _figures(planes: Planes, grey: list[str], marks: list[str], kind: str) -> str:
-    cuts = zip(planes.planes, grey, marks, strict=True)
-    return '<div class="planes">' + "".join(_figure(plane, image, mark, kind) for plane, image, mark in cuts) + "</div>"
+def plane_figures(planes: Planes, *, classes: ClassTable) -> str:
+    """Three pictures in a row with the labels laid over."""
+    return _figures(planes, [label_overlay(plane.labels, classes=classes) for plane in planes.planes])
 
 
-def _figure(plane: Plane, image: str, mark: str, kind: str) -> str:
+def legend(planes: Sequence[Planes], *, classes: ClassTable) -> str:
+    """The colours of the classes that are seen in any of the pictures."""
+    shown = {value for cut in planes for plane in cut.planes for value in np.unique(plane.labels).tolist()}
+    names = "".join(f"<span>{_swatch(item)}</span>" for item in classes.classes if item.index in shown)
+    return f'<div class="legend">{names}</div>'
+
+
+def _figures(planes: Planes, marks: Sequence[Picture]) -> str:
+    cuts = zip(planes.planes, marks, strict=True)
+    figures = "".join(_figure(plane, image=data_uri(plane.grey), mark=data_uri(mark)) for plane, mark in cuts)
+    return f'<div class="planes">{figures}</div>'
+
+
+def _figure(plane: Plane, *, image: str, mark: str) -> str:
     ratio = plane.width_mm / plane.height_mm
     extent = "width:100%" if ratio >= 1 else "height:100%"
     left, right, top, bottom = (escape(side) for side in plane.sides)
     across, down = plane.cross
     return (
         f'<figure><div class="frame"><div class="cut" style="{extent};aspect-ratio:{ratio:.5f}">'
-        f'<img src="{image}" alt="{plane.name} plane"><img class="mark" src="{mark}" alt="{kind}">'
+        f'<img src="{image}" alt="{plane.name} plane"><img class="mark" src="{mark}" alt="overlay">'
         f'<i class="v" style="left:{across:.2%}"></i><i class="h" style="top:{down:.2%}"></i>'
         f'<b class="l">{left}</b><b class="r">{right}</b><b class="t">{top}</b><b class="b">{bottom}</b></div></div>'
         f"<figcaption>{plane.name}, {plane.slice_number} of {plane.slices}</figcaption></figure>"

@@ -12,7 +12,7 @@ from cmc_sdk.imaging.classes import ClassTable
 from cmc_sdk.imaging.orientation import reorient
 from cmc_sdk.imaging.volume import Volume
 
-__all__ = ["Plane", "Planes", "confidence_overlay", "cut_planes", "label_overlay"]
+__all__ = ["Picture", "Plane", "Planes", "confidence_overlay", "cut_planes", "label_overlay"]
 
 # Name, axis that is cut (RAS order), and what lies left, right, above and below in the picture.
 _VIEWS = (("axial", 2, "RLAP"), ("coronal", 1, "RLSI"), ("sagittal", 0, "APSI"))
@@ -66,18 +66,26 @@ class Planes:
     empty: bool
 
 
-def cut_planes(image: Volume, *, labels: Volume, confidence: Volume, clip: tuple[float, float] | None = None) -> Planes:
-    """Cut an image and its label through the label's centre of mass.
+def cut_planes(
+    image: Volume,
+    *,
+    labels: Volume,
+    confidence: Volume,
+    clip: tuple[float, float] | None = None,
+    through: Volume | None = None,
+) -> Planes:
+    """Cut an image and its label through a label's centre of mass.
 
     Args:
         image: The scan.
         labels: uint8 on the same grid.
         confidence: uint8, 1/255, on the same grid.
         clip: Raw values to show as black and white; None: the 1st and 99.5th percentile of what is in the planes.
+        through: Whose centre of mass; None for that of `labels`.
     """
     shown = reorient(image)
     marked, sure = reorient(labels).stored, reorient(confidence).stored
-    centre, empty = _centre(marked)
+    centre, empty = _centre(marked if through is None else reorient(through).stored)
     size, spacing = shown.size_vox, shown.spacing_mm
     grey = [shown.true_values(np.asarray(np.take(shown.stored, centre[axis], axis=axis))) for _, axis, _ in _VIEWS]
     window = clip or _window(grey)
