@@ -1,0 +1,1 @@
+"""What the losses do to Dice, measured on real anatomy: `python -m benchmarks.method`."""
