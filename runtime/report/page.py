@@ -11,7 +11,7 @@ import numpy as np
 from cmc_sdk.bundle.manifest import ModelSpec
 from cmc_sdk.imaging.classes import ClassTable, SegmentClass
 from cmc_sdk.imaging.volume import Volume
-from cmc_sdk.runtime.report.planes import Picture, Plane, Planes, cut_planes, label_overlay
+from cmc_sdk.runtime.report.planes import Picture, Plane, Planes, confidence_overlay, cut_planes, label_overlay
 from cmc_sdk.runtime.report.png import data_uri
 from cmc_sdk.runtime.report.shell import badge, escape, page, table
 
@@ -77,9 +77,11 @@ def _volumes_section(result: Result, *, classes: ClassTable) -> str:
 
 def _mean_confidence(labels: Volume, confidence: Volume) -> dict[int, float]:
     """Mean confidence over the voxels of each class that is there."""
-    marks = labels.stored.ravel()
-    count = np.bincount(marks, minlength=2)
-    total = np.bincount(marks, weights=confidence.stored.ravel(), minlength=2)
+    count, total = np.zeros(256), np.zeros(256)
+    for place in range(labels.size_vox[2]):  # by slices: weights are float64, eight times the size of a label map
+        marks = labels.stored[:, :, place].ravel()
+        count += np.bincount(marks, minlength=256)
+        total += np.bincount(marks, weights=confidence.stored[:, :, place].ravel(), minlength=256)
     return {int(index): float(total[index] / count[index] / 255.0) for index in np.flatnonzero(count)}
 
 
