@@ -47,9 +47,7 @@ def convolve(x: Array, weight: Array, bias: Array) -> Array:
 
 def instance_norm(x: Array, weight: Array, bias: Array) -> Array:
     """Each channel of (C, X, Y, Z) to mean 0 and variance 1 over its voxels, then scaled and shifted."""
-    return np.stack(
-        [w * (c - c.mean()) / np.sqrt(c.var() + 1e-5) + b for c, w, b in zip(x, weight, bias, strict=True)]
-    )
+    return np.stack([w * (c - c.mean()) / np.sqrt(c.var() + 1e-5) + b for c, w, b in zip(x, weight, bias, strict=True)])
 
 
 def gelu(x: Array) -> Array:
