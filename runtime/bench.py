@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import numpy.typing as npt
 
 from cmc_sdk.errors import InputError
 from cmc_sdk.runtime.backends.protocol import Backend
+from cmc_sdk.runtime.memory import peak_rss_bytes
 from cmc_sdk.runtime.segmenter import Segmenter
 from cmc_sdk.runtime.session import Session
 from cmc_sdk.runtime.synthetic import synthetic_case
@@ -185,13 +185,3 @@ def bench_bundle(
         outside_network=1.0 - sum(windows) / sum(cases),
         peak_rss_bytes=peak_rss_bytes(),
     )
-
-
-def peak_rss_bytes() -> int | None:
-    """Largest resident memory of this process so far; None where the system does not say (Windows)."""
-    try:
-        import resource
-    except ImportError:
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return int(peak) if sys.platform == "darwin" else int(peak) * 1024

@@ -14,8 +14,7 @@ from cmc_sdk.bundle.reader import open_bundle
 from cmc_sdk.errors import BackendError
 from cmc_sdk.imaging.volume import Volume
 from cmc_sdk.runtime.agreement import Agreement, compare_labels
-from cmc_sdk.runtime.golden import GoldenCase, GoldenRun, read_golden
-from cmc_sdk.runtime.segmenter import Result
+from cmc_sdk.runtime.golden import GoldenRun, read_golden
 from cmc_sdk.runtime.session import Session
 
 __all__ = ["BACKENDS", "VerifyReport", "VerifyRun", "installed_backends", "verify_bundle"]
@@ -119,59 +118,71 @@ def verify_bundle(
         BackendError: No backend is installed, or one cannot run the bundle.
     """
     opened = open_bundle(bundle)
-    for index, entry in enumerate(opened.manifest.files):
-        opened.read(entry.path)
-        if progress is not None:
-            progress("hashes", index + 1, len(opened.manifest.files))
+    opened.verify_all(progress=None if progress is None else lambda _, done, total: progress("hashes", done, total))
     chosen = tuple(backends) if backends is not None else installed_backends()
     if not chosen:
         raise BackendError("no inference backend is installed", mend="install one: pip install 'cmc-sdk[cpu]'")
     cases, volumes = read_golden(opened.read)
     limits = opened.manifest.gate["f32"]
-    classes = opened.manifest.spec.classes.names
-    total, done = len(chosen) * sum(len(case.runs) for case in cases), 0
-    results: dict[tuple[str, tuple[str, ...]], list[tuple[str, Mapping[str, Volume], Mapping[str, Volume]]]] = {}
+    answers = {(case.name, run.present): [_golden(run, volumes=volumes)] for case in cases for run in case.runs}
+    todo, done = len(chosen) * len(answers), 0
     precision = {}
     for backend in chosen:
         session = Session(bundle, backend=backend)
         precision[backend] = session.backend.precision
         for case in cases:
             for run in case.runs:
-                result = _infer(session, case, run, volumes=volumes)
-                results.setdefault((case.name, run.present), []).append((backend, result.labels, result.confidence))
+                images = {name: volumes[case.images[name]] for name in run.present}
+                result = session.infer(images, pairing="registered")
+                answers[case.name, run.present].append(_Answer(backend, result.labels, result.confidence))
                 done += 1
                 if progress is not None:
-                    progress("golden", done, total)
-    found: list[VerifyRun] = []
-    for case in cases:
-        for run in case.runs:
-            golden = (
-                "golden",
-                {name: volumes[path] for name, path in run.labels.items()},
-                {name: volumes[path] for name, path in run.confidence.items()},
-            )
-            rows = [golden, *results[case.name, run.present]]
-            for index, (backend, labels, confidence) in enumerate(rows):
-                for against, reference, reference_confidence in rows[:index]:
-                    for modality in run.labels:
-                        agreement = compare_labels(
-                            reference[modality].stored,
-                            labels[modality].stored,
-                            classes=classes,
-                            reference_confidence=reference_confidence[modality].stored,
-                            candidate_confidence=confidence[modality].stored,
-                        )
-                        faults = tuple(agreement.faults(limits))
-                        found.append(VerifyRun(backend, against, case.name, run.present, modality, agreement, faults))
+                    progress("golden", done, todo)
     return VerifyReport(
         bundle=f"{opened.manifest.name} {opened.manifest.version}",
         manifest_sha256=opened.manifest_sha256,
         files=len(opened.manifest.files),
         precision=precision,
         limits=limits,
-        runs=tuple(found),
+        runs=tuple(
+            run
+            for (case_name, present), rows in answers.items()
+            for run in _compare_all(
+                rows, case=case_name, present=present, classes=opened.manifest.spec.classes.names, limits=limits
+            )
+        ),
     )
 
 
-def _infer(session: Session, case: GoldenCase, run: GoldenRun, *, volumes: Mapping[str, Volume]) -> Result:
-    return session.infer({name: volumes[case.images[name]] for name in run.present}, pairing="registered")
+@dataclass(frozen=True)
+class _Answer:
+    """The labels and confidences of one golden scan by modality, and who gave them."""
+
+    source: str
+    labels: Mapping[str, Volume]
+    confidence: Mapping[str, Volume]
+
+
+def _golden(run: GoldenRun, *, volumes: Mapping[str, Volume]) -> _Answer:
+    labels = {name: volumes[path] for name, path in run.labels.items()}
+    return _Answer("golden", labels, {name: volumes[path] for name, path in run.confidence.items()})
+
+
+def _compare_all(
+    rows: Sequence[_Answer], *, case: str, present: tuple[str, ...], classes: tuple[str, ...], limits: GateLimits
+) -> list[VerifyRun]:
+    """Every answer against every earlier one; the golden one is the first."""
+    found = []
+    for index, candidate in enumerate(rows):
+        for reference in rows[:index]:
+            for modality in present:
+                agreement = compare_labels(
+                    reference.labels[modality].stored,
+                    candidate.labels[modality].stored,
+                    classes=classes,
+                    reference_confidence=reference.confidence[modality].stored,
+                    candidate_confidence=candidate.confidence[modality].stored,
+                )
+                faults = tuple(agreement.faults(limits))
+                found.append(VerifyRun(candidate.source, reference.source, case, present, modality, agreement, faults))
+    return found

@@ -149,6 +149,7 @@ class SeenRange(Settings):
         extent_mm: Smallest and largest field of view over cases, per axis min and max.
         volumes_ml: Per class name, smallest and largest volume over the cases where it is present.
         confidence: Smallest and largest mean foreground confidence over cases.
+        components: Per class name, the largest number of connected pieces over cases, in the reference labels.
     """
 
     intensity: tuple[float, float] | None = None
@@ -156,6 +157,7 @@ class SeenRange(Settings):
     extent_mm: tuple[float, float] | None = None
     volumes_ml: dict[str, tuple[float, float]] = Field(default_factory=dict)
     confidence: tuple[float, float] | None = None
+    components: dict[str, int] = Field(default_factory=dict)
 
 
 class FileEntry(Settings):

@@ -1,0 +1,67 @@
+"""What an inference backend offers: the two parts of the network, in numpy arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Array", "Backend"]
+
+Array = npt.NDArray[np.float32]
+
+
+class Backend(Protocol):
+    """Runs encoders and decoders of a network, window by window."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in records and tables."""
+        ...
+
+    @property
+    def precision(self) -> str:
+        """The precision that it computes in, as it was asked for: `f32`."""
+        ...
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Names in the network's order."""
+        ...
+
+    def encode(self, modality: str, window: Array) -> dict[str, Array]:
+        """Encode windows of one modality.
+
+        Args:
+            modality: Its name.
+            window: (B, 1, X, Y, Z) f32, normalised.
+
+        Returns:
+            `features` (B, C, g, g, g) and `skip_0`, `skip_1`, … as the decoder of the same modality takes them.
+        """
+        ...
+
+    def decode(
+        self,
+        modality: str,
+        *,
+        features: Mapping[str, Array],
+        presence: Array,
+        encoded: Mapping[str, Array],
+        window: Array,
+    ) -> Array:
+        """Decode one modality.
+
+        Args:
+            modality: Its name.
+            features: (B, C, g, g, g) of every modality; of an absent one any finite values of that shape.
+            presence: (B, M) f32, 1 where the modality is present.
+            encoded: What `encode` gave for this modality.
+            window: The window that it was given.
+
+        Returns:
+            Logits, (B, K, X, Y, Z) f32.
+        """
+        ...

@@ -1,0 +1,117 @@
+"""Before anything runs: which scans go together, on which model grid, in which windows, and the bytes that it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from cmc_sdk.bundle.manifest import ModelSpec
+from cmc_sdk.errors import GeometryError
+from cmc_sdk.imaging.volume import Volume
+from cmc_sdk.runtime.core import (
+    ModelGrid,
+    boxes_overlap,
+    extend_grid,
+    longest_axis,
+    model_grid,
+    ring_size,
+    window_starts,
+)
+
+__all__ = ["Group", "Pairing", "plan_groups"]
+
+Pairing = Literal["auto", "registered", "separate"]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Scans that are labelled together: a pair in one frame of reference, or one scan by itself.
+
+    Args:
+        modalities: Those present, in the network's order.
+        grid: The model grid.
+        starts: First voxels of all windows, in the order in which they run: along the ring's axis first.
+        ring_axis: The grid's longest axis.
+        core_bytes: Ring, labels and confidence of all wanted modalities, in bytes; the network's memory is not in it.
+    """
+
+    modalities: tuple[str, ...]
+    grid: ModelGrid
+    starts: tuple[tuple[int, int, int], ...]
+    ring_axis: int
+    core_bytes: int
+
+
+def plan_groups(
+    volumes: Mapping[str, Volume], *, spec: ModelSpec, pairing: Pairing
+) -> tuple[tuple[Group, ...], tuple[str, ...]]:
+    """Decide what is labelled together, and how.
+
+    `registered`: all scans in one frame of reference, sampled on the axes of the reference modality (of the first one
+    present, if it is absent), on a grid that covers them all. `separate`: each scan by itself, its partners absent.
+    `auto`: `separate` where the network was trained on unpaired scans; else `registered` if all scans lie on one grid,
+    and `separate`, with a warning, if they do not: a NIfTI file does not say which frame of reference it is in.
+
+    Args:
+        volumes: One or more, by modality.
+        spec: Of the network.
+        pairing: What the caller says.
+
+    Returns:
+        The groups, and warnings.
+
+    Raises:
+        GeometryError: Scans said to share a frame do not overlap.
+    """
+    present = tuple(name for name in spec.names if name in volumes)
+    together, warnings = _together(volumes, present=present, spec=spec, pairing=pairing)
+    chosen = [present] if together else [(name,) for name in present]
+    return tuple(_group(names, volumes=volumes, spec=spec) for names in chosen), warnings
+
+
+def _together(
+    volumes: Mapping[str, Volume], *, present: tuple[str, ...], spec: ModelSpec, pairing: Pairing
+) -> tuple[bool, tuple[str, ...]]:
+    if len(present) == 1 or pairing == "separate":
+        return False, ()
+    if pairing == "registered":
+        return True, ()
+    if spec.pairing == "unpaired":
+        return False, ()
+    first, *others = (volumes[name] for name in present)
+    if all(first.same_grid(other) for other in others):
+        return True, ()
+    warning = (
+        f"{' and '.join(present)} lie on different grids and nothing says that they share a frame of reference: each "
+        "was labelled alone; give --pairing registered if they do"
+    )
+    return False, (warning,)
+
+
+def _group(names: tuple[str, ...], *, volumes: Mapping[str, Volume], spec: ModelSpec) -> Group:
+    reference = spec.reference_modality if spec.reference_modality in names else names[0]
+    first = volumes[reference]
+    grid = model_grid(first.affine_mm, first.size_vox, spacing_mm=spec.grid.spacing_mm)
+    for name in names:
+        other = volumes[name]
+        if not boxes_overlap(
+            first.affine_mm, first.size_vox, other_affine_mm=other.affine_mm, other_size_vox=other.size_vox
+        ):
+            raise GeometryError(
+                f"{reference} ({first.name}) and {name} ({other.name}) do not overlap in space, so they cannot be a "
+                "registered pair",
+                mend="check that both are of one patient and one frame, or give --pairing separate",
+            )
+        grid = extend_grid(grid, affine_mm=other.affine_mm, size_vox=other.size_vox)
+    axis = longest_axis(grid.size_vox)
+    starts = window_starts(grid.size_vox, window_vox=spec.grid.window_vox, overlap=spec.grid.overlap)
+    x, y, z = ring_size(grid.size_vox, spec.grid.window_vox)
+    ring_bytes = 4 * spec.classes.num_classes * x * y * z
+    return Group(
+        modalities=names,
+        grid=grid,
+        starts=tuple(sorted(starts, key=lambda start: (start[axis], start))),
+        ring_axis=axis,
+        core_bytes=sum(ring_bytes + 2 * volumes[name].stored.size for name in names),
+    )
