@@ -1,0 +1,312 @@
+"""A training run from its configuration to its run folder: stages, validation, checkpoints, log, report."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+
+from cmc_sdk.errors import ConfigError
+from cmc_sdk.runtime.segmenter import Segmenter
+from cmc_sdk.training.data import WindowSource
+from cmc_sdk.training.engine.checkpoint import load_checkpoint, restore_optimiser, save_checkpoint
+from cmc_sdk.training.engine.config import TrainConfig
+from cmc_sdk.training.engine.finish import finish_run
+from cmc_sdk.training.engine.prefetch import Prefetcher
+from cmc_sdk.training.engine.prepare import Prepared, prepare
+from cmc_sdk.training.engine.report import write_report
+from cmc_sdk.training.engine.run_folder import (
+    RunPaths,
+    check_run_folder,
+    datalist_sha256,
+    make_run_folder,
+    require_space,
+    write_json,
+)
+from cmc_sdk.training.engine.run_log import RunLog
+from cmc_sdk.training.engine.schedule import position
+from cmc_sdk.training.engine.steps import Part, Stepper, StepResult, make_parts
+from cmc_sdk.training.engine.torch_backend import TorchBackend
+from cmc_sdk.training.engine.validation import mean_dice, measure
+from cmc_sdk.training.methods import Method, build_method
+from cmc_sdk.training.model import build_network, save_network
+
+__all__ = ["train"]
+
+Progress = Callable[[str, int, int], None]
+
+
+def train(
+    config: TrainConfig,
+    *,
+    resume: bool = False,
+    progress: Progress | None = None,
+    note: Callable[[str], None] | None = None,
+) -> RunPaths:
+    """Train a network and leave a run folder.
+
+    Under `torchrun` each process takes its share of every step; the result is that of a single process. On a CPU with
+    the same number of threads a run that was stopped and resumed ends with the weights of one that was not.
+
+    Args:
+        config: What to do.
+        resume: Continue the run that stands in the folder; without a checkpoint yet, from its beginning.
+        progress: Called with (what, done, total).
+        note: Called with each sentence of warning; None: `warnings.warn`.
+
+    Returns:
+        The files of the run folder.
+
+    Raises:
+        ConfigError: The configuration contradicts itself, the machine, the data list or the run to be resumed.
+        DataError: A scan or label is missing or wrong.
+        InputError: The run folder exists without `resume`, or does not with it.
+        TrainingError: A loss or gradient is not finite.
+        ResourceError: The disk is full.
+    """
+    fabric = _launch(config)
+    prepared = prepare(config, processes=fabric.world_size)
+    paths = check_run_folder(prepared.config, spec=prepared.spec, resume=resume)
+    for warning in prepared.warnings if fabric.is_global_zero else ():
+        (note or _warn)(warning)
+    fabric.barrier()
+    run = _Training(prepared, paths=paths, resume=resume, fabric=fabric, progress=progress or _silent)
+    run.go()
+    return paths
+
+
+class _Training:
+    """The state of a run while it goes on."""
+
+    def __init__(
+        self, prepared: Prepared, *, paths: RunPaths, resume: bool, fabric: Fabric, progress: Progress
+    ) -> None:
+        self.config, self.spec, self.paths, self.fabric = prepared.config, prepared.spec, paths, fabric
+        self.progress = progress if fabric.is_global_zero else _silent
+        config, datalist = self.config, prepared.datalist
+        self.datalist_sha256 = datalist_sha256(config.data.datalist)
+        self.cases = [case for case in datalist.split("validation") if set(case.labels) & set(case.images)]
+        network = build_network(
+            config.model, modalities=self.spec.names, num_classes=self.spec.classes.num_classes, seed=config.seed
+        ).to(fabric.device)
+        self.method: Method = build_method(
+            config.method,
+            network=network,
+            loss=config.loss,
+            pairing=self.spec.pairing,
+            seed=config.seed,
+            modality_dropout=prepared.modality_dropout,
+        )
+        self.stepper = Stepper(config, method=self.method, fabric=fabric)
+        self.best: dict[str, Any] | None = None
+        self.done, self.seconds, self.started = 0, 0.0, time.monotonic()
+        if resume and paths.last.is_file():
+            self._restore()
+        self.labelled = self._source(prepared, "labelled")
+        learns = config.stages.semi > 0 and config.method != "supervised"
+        self.unlabelled = self._source(prepared, "unlabelled") if learns else None
+        if fabric.is_global_zero and not resume:
+            make_run_folder(paths, config=config, spec=self.spec)
+            require_space(paths.folder, needed_bytes=_checkpoint_bytes(self.method))
+        fabric.barrier()
+
+    def go(self) -> None:
+        """All remaining steps, then the final measurements."""
+        config, total = self.config, self.config.stages.total
+        log = RunLog(self.paths, resume_at=self.done, enabled=self.fabric.is_global_zero)
+        ahead = Prefetcher(self._parts, last=total - 1)
+        try:
+            while self.done < total:
+                result = self.stepper.take(self.done, ahead.get(self.done))
+                self.done += 1
+                self._show(result)
+                if self.done % config.log_every == 0 or self.done == total:
+                    log.write("step", step=self.done, values=_log_line(result, seconds=self._elapsed()))
+                if self._validates():
+                    self._validate(log)
+                    self._save()
+                elif self.done % config.checkpoint_every == 0:
+                    self._save()
+        finally:
+            ahead.close()
+            log.close()
+        finish_run(
+            self.paths,
+            config=config,
+            spec=self.spec,
+            cases=self.cases,
+            fabric=self.fabric,
+            best=self.best or {},
+            provenance={"datalist_sha256": self.datalist_sha256},
+            seconds=self._elapsed(),
+            progress=self.progress,
+        )
+
+    def _source(self, prepared: Prepared, split: Any) -> WindowSource:
+        def shown(stage: str, done: int, total: int) -> None:
+            self.progress(f"{stage} {split}", done, total)
+
+        config = self.config
+        return WindowSource(
+            prepared.datalist, split=split, config=config.data, spec=self.spec, seed=config.seed, progress=shown
+        )
+
+    def _parts(self, step: int) -> list[Part]:
+        return make_parts(
+            step,
+            config=self.config,
+            labelled=self.labelled,
+            unlabelled=self.unlabelled,
+            rank=self.fabric.global_rank,
+            processes=self.fabric.world_size,
+        )
+
+    def _validates(self) -> bool:
+        if self.done == self.config.stages.total:
+            return True
+        fused = position(self.done - 1, stages=self.config.stages).stage > 1
+        return fused and self.done % self.config.validation.every == 0
+
+    def _validate(self, log: RunLog) -> None:
+        """Measure; keep the weights where their mean over modalities is the best so far."""
+        cases = self.cases if self.done == self.config.stages.total else self.cases[: self.config.validation.max_cases]
+        segmenter = Segmenter(self.spec, TorchBackend(self.method.network))
+        scores = measure(
+            segmenter,
+            cases,
+            subset=None,
+            batch=self.config.validation.batch,
+            fabric=self.fabric,
+            progress=self.progress,
+            stage=f"validation at step {self.done}",
+        )
+        mean, table = mean_dice(scores)
+        names, organs = self.spec.names, self.spec.classes.names
+        by_modality = dict(zip(names, scores_by_modality(table), strict=True))
+        values = {
+            "mean_dice": mean,
+            "mean_by_modality": by_modality,
+            "dice": {name: dict(zip(organs, table[i].tolist(), strict=True)) for i, name in enumerate(names)},
+            "foreground_ratio": dict(zip(names, scores.foreground_ratio.tolist(), strict=True)),
+        }
+        log.write("validation", step=self.done, values=values)
+        known = mean if math.isfinite(mean) else -1.0
+        if self.best is None or known > self.best["score"]:
+            self.best = {"step": self.done, "score": known, "mean_dice": mean if math.isfinite(mean) else None}
+            if self.fabric.is_global_zero:
+                save_network(self.method.network, self.paths.best)
+                write_json(self.paths.best_score, self.best)
+        if self.fabric.is_global_zero:
+            write_report(self.paths, config=self.config, summary={})
+
+    def _save(self) -> None:
+        if self.fabric.is_global_zero:
+            state = {
+                "step": self.done,
+                "best": self.best,
+                "seconds": self._elapsed(),
+                "scaler": self.stepper.scaler_state(),
+                "datalist_sha256": self.datalist_sha256,
+            }
+            save_checkpoint(
+                self.paths.last,
+                network=self.method.network,
+                extra=self.method.extra_state(),
+                optimiser=self.stepper.optimiser,
+                state=state,
+            )
+        self.fabric.barrier()
+
+    def _restore(self) -> None:
+        checkpoint = load_checkpoint(self.paths.last)
+        if checkpoint.state["datalist_sha256"] != self.datalist_sha256:
+            raise ConfigError(
+                f"{self.config.data.datalist} is not the data list that {self.paths.folder} was started with",
+                mend="restore it, or start a new run with --output",
+            )
+        self.method.network.load_state_dict(checkpoint.weights)
+        self.method.load_extra_state(checkpoint.extra)
+        restore_optimiser(self.stepper.optimiser, checkpoint.optimiser)
+        self.stepper.restore_scaler(checkpoint.state["scaler"])
+        self.done, self.best = checkpoint.state["step"], checkpoint.state["best"]
+        self.seconds = checkpoint.state["seconds"]
+
+    def _show(self, result: StepResult) -> None:
+        stages = self.config.stages
+        lengths = (stages.alone, stages.fused, stages.semi)
+        where = result.position
+        first = sum(lengths[: where.stage - 1])
+        self.progress(f"stage {where.stage}", self.done - first, lengths[where.stage - 1])
+
+    def _elapsed(self) -> float:
+        return self.seconds + time.monotonic() - self.started
+
+
+def scores_by_modality(table: Any) -> list[float]:
+    """Mean over organs of each modality, NaN left out; NaN where all are."""
+    means = []
+    for row in table.tolist():
+        known = [value for value in row if math.isfinite(value)]
+        means.append(sum(known) / len(known) if known else math.nan)
+    return means
+
+
+def _launch(config: TrainConfig) -> Fabric:
+    """Fabric on the device; under `torchrun` one of its processes (gloo on CPU, nccl on GPUs)."""
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", str(processes)))
+    device = ("cuda" if torch.cuda.is_available() else "cpu") if config.device == "auto" else config.device
+    if device == "cuda" and not torch.cuda.is_available():
+        device = "cpu"  # `prepare` refuses this; until then there is nothing to launch on
+    fabric = Fabric(
+        accelerator=device,
+        devices=local,
+        num_nodes=processes // local,
+        strategy="ddp" if processes > 1 else "auto",
+        precision=config.precision,
+    )
+    fabric.launch()
+    return fabric
+
+
+def _checkpoint_bytes(method: Method) -> int:
+    """Room for the old and the new checkpoint (weights, two moments, the method's own) and the best weights twice."""
+    weights = sum(item.numel() * item.element_size() for item in method.network.state_dict().values())
+    trained = sum(item.numel() * item.element_size() for item in method.parameters())
+    extra = sum(item.numel() * item.element_size() for item in method.extra_state().values())
+    return 2 * (weights + 2 * trained + extra) + 2 * weights
+
+
+def _log_line(result: StepResult, *, seconds: float) -> dict[str, Any]:
+    """Terms of the loss, their weights, MIA's statistics and quantities to watch, each under its own head."""
+    groups: dict[str, dict[str, float]] = {"terms": {}, "weights": {}, "mia": {}, "watch": {}}
+    for name, value in result.logged.items():
+        head, _, rest = name.partition("/")
+        if head == "mia":
+            groups["mia"][rest] = value
+        elif rest:
+            groups["watch"][name] = value
+        else:
+            groups["weights" if name.startswith("w_") else "terms"][name] = value
+    head_line: Mapping[str, Any] = {
+        "stage": result.position.stage,
+        "lr": result.lr,
+        "loss": result.loss,
+        "gradient_norm": result.gradient_norm,
+        "seconds": round(seconds, 3),
+    }
+    return {**head_line, **{name: group for name, group in groups.items() if group}}
+
+
+def _silent(what: str, done: int, total: int) -> None:
+    """No progress to show."""
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, stacklevel=3)
