@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ from cmc_sdk.runtime.session import Session
 from cmc_sdk.runtime.verify import BackendName, installed_backends
 from cmc_sdk.training.data import load_datalist
 from cmc_sdk.training.engine import Run, load_run
+from cmc_sdk.training.engine.run_folder import datalist_sha256
 from cmc_sdk.training.engine.torch_backend import TorchBackend
 
 __all__ = ["export_bundle", "export_network"]
@@ -77,12 +79,7 @@ def export_bundle(
         cases=cases,
         validated_subsets=[SubsetScore.model_validate(item) for item in opened.summary.get("validated_subsets", ())],
         seen={key: SeenRange.model_validate(item) for key, item in opened.summary.get("seen", {}).items()},
-        provenance={
-            "method": opened.config.method,
-            "seed": opened.config.seed,
-            "datalist_sha256": opened.summary.get("provenance", {}).get("datalist_sha256"),
-            "config": opened.config.model_dump(mode="json"),
-        },
+        provenance=_provenance(opened),
         backends=backends,
         progress=progress,
     )
@@ -141,7 +138,10 @@ def export_network(
         "gate": {"f32": limits},
         "validated_subsets": tuple(validated_subsets),
         "seen": seen or {},
-        "provenance": {**(provenance or {}), "code": f"cmc-sdk {__version__}", "torch": torch.__version__},
+        "provenance": {
+            **(provenance or {}),
+            "exported_with": {"cmc-sdk": __version__, "torch": str(torch.__version__)},
+        },
     }
     contents: dict[str, Path | bytes] = {graph.entry.path: graph.content for graph in graphs}
     with tempfile.TemporaryDirectory() as folder:
@@ -176,9 +176,9 @@ def _run_gate(
     def keep(case: ParityCase, present: tuple[str, ...], result: Result) -> None:
         if case is not synthetic:
             return
-        folder = f"golden/{case.name}/{'+'.join(present)}"
-        labels = {key: f"{folder}/{key}-labels.nii.gz" for key in present}
-        confidence = {key: f"{folder}/{key}-confidence.nii.gz" for key in present}
+        folder = f"golden/{case.name}/run-{len(runs)}"
+        labels = {key: f"{folder}/labels_{key}.nii.gz" for key in present}
+        confidence = {key: f"{folder}/confidence_{key}.nii.gz" for key in present}
         files.update({labels[key]: encode_volume(result.labels[key]) for key in present})
         files.update({confidence[key]: encode_volume(result.confidence[key]) for key in present})
         runs.append(GoldenRun(present=present, labels=labels, confidence=confidence))
@@ -192,10 +192,33 @@ def _run_gate(
         keep=keep,
         progress=progress,
     )
-    images = {key: f"golden/{synthetic.name}/{key}.nii.gz" for key in synthetic.images}
+    images = {key: f"golden/{synthetic.name}/image_{key}.nii.gz" for key in synthetic.images}
     files.update({images[key]: encode_volume(volume) for key, volume in synthetic.images.items()})
     files[INDEX_PATH] = write_index((GoldenCase(name=synthetic.name, images=images, runs=tuple(runs)),))
     return report, files
+
+
+def _provenance(run: Run) -> dict[str, Any]:
+    """What the run says of itself, with the names of files and not the folders of whoever trained it."""
+    known: dict[str, Any] = {
+        "method": run.config.method,
+        "seed": run.config.seed,
+        "config": run.config.model_dump(mode="json"),
+        **run.summary.get("provenance", {}),
+    }
+    known.setdefault("datalist_sha256", datalist_sha256(run.datalist))
+    stripped: dict[str, Any] = _without_folders(known)
+    return stripped
+
+
+def _without_folders(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_folders(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_folders(item) for item in value]
+    if isinstance(value, str) and (PurePosixPath(value).is_absolute() or PureWindowsPath(value).is_absolute()):
+        return re.split(r"[/\\]", value)[-1]
+    return value
 
 
 def _require_free(output: str | Path) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Literal
 
 import click
-from rich.table import Table
 
 from cmc_sdk.cli.console import emit_json, json_option, progress_bar, stdout
+from cmc_sdk.cli.tables import text_table
 
 EPILOG = "Example: cmc bench liver.cmc --backend openvino --runs 20"
 
@@ -32,19 +32,17 @@ def command(
     if as_json:
         emit_json(report.to_dict())
         return
-    table = Table(
-        title=f"{report.bundle} on {report.backend} {report.precision}: {' + '.join(report.modalities)}, "
+    out = stdout()
+    out.print(
+        f"{report.bundle} on {report.backend} {report.precision}: {' + '.join(report.modalities)}, "
         f"{' × '.join(map(str, report.size_vox))} voxels, {report.windows} windows a case",
-        title_justify="left",
+        markup=False,
     )
-    for column in ("ms", "p50", "p90", "p99", "measured"):
-        table.add_column(column, justify="left" if column == "ms" else "right")
-    rows = {"case": report.case, "window (network only)": report.window, **report.graphs}
-    for name, item in rows.items():
-        milliseconds = [f"{1000 * value:.1f}" for value in (item.p50, item.p90, item.p99)]
-        table.add_row(name, *milliseconds, str(item.count))
-    stdout().print(table)
+    times = {"case": report.case, "window, network only": report.window, **report.graphs}
+    rows = [
+        [name, *(f"{1000 * value:.1f}" for value in (item.p50, item.p90, item.p99)), str(item.count)]
+        for name, item in times.items()
+    ]
+    out.print(text_table(["milliseconds", "p50", "p90", "p99", "measured"], rows=rows), markup=False)
     peak = "unknown" if report.peak_rss_bytes is None else f"{report.peak_rss_bytes / 1e6:.0f} MB"
-    stdout().print(
-        f"outside the network {report.outside_network:.1%}, loading {report.load_s:.2f} s, peak memory {peak}"
-    )
+    out.print(f"outside the network {report.outside_network:.1%}, loading {report.load_s:.2f} s, peak memory {peak}")

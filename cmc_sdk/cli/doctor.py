@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
-from rich.table import Table
 
 from cmc_sdk.cli.console import emit_json, json_option, stdout
+
+if TYPE_CHECKING:
+    from cmc_sdk.runtime.machine import MachineReport
 
 EPILOG = "Example: cmc doctor --json"
 
@@ -23,25 +27,26 @@ def command(as_json: bool) -> None:
     if as_json:
         emit_json(report.to_dict())
     else:
-        table = Table(show_header=False, box=None)
-        memory = "unknown" if report.memory_bytes is None else f"{report.memory_bytes / 2**30:.1f} GiB"
-        table.add_row("python", report.python)
-        table.add_row("platform", report.platform)
-        table.add_row("cores, memory", f"{report.cores}, {memory}")
-        for name, state in report.backends.items():
-            good = f"{state.version}: {', '.join(state.precisions)} on {', '.join(state.devices)}"
-            table.add_row(name, good if state.usable else state.note)
-        for room, works in report.rooms.items():
-            table.add_row(f"cmc {room}", "can work" if works else f"needs pip install 'cmc-sdk[{room}]'")
-        table.add_row("NVIDIA driver", "found" if report.gpu_driver else "none")
-        if report.openvino_telemetry_blocked is not None:
-            table.add_row("OpenVINO telemetry", "blocked" if report.openvino_telemetry_blocked else "not blocked")
-        installed = [f"{name} {version}" for name, version in report.packages.items() if version]
-        table.add_row("packages", ", ".join(installed))
-        stdout().print(table)
+        for name, value in _facts(report).items():
+            stdout().print(f"{name:<19} {value}", markup=False)
         for fault in report.faults:
-            stdout().print(f"fault: {fault}")
+            stdout().print(f"fault: {fault}", markup=False)
         if report:
             stdout().print("no fault found")
     if not report:
         click.get_current_context().exit(1)
+
+
+def _facts(report: MachineReport) -> dict[str, str]:
+    memory = "unknown" if report.memory_bytes is None else f"{report.memory_bytes / 2**30:.1f} GiB"
+    facts = {"python": report.python, "platform": report.platform, "cores, memory": f"{report.cores}, {memory}"}
+    for name, state in report.backends.items():
+        good = f"{state.version}: {', '.join(state.precisions)} on {', '.join(state.devices)}"
+        facts[name] = good if state.usable else state.note
+    for room, works in report.rooms.items():
+        facts[f"cmc {room}"] = "can work" if works else f"needs pip install 'cmc-sdk[{room}]'"
+    facts["NVIDIA driver"] = "found" if report.gpu_driver else "none"
+    if report.openvino_telemetry_blocked is not None:
+        facts["OpenVINO telemetry"] = "blocked" if report.openvino_telemetry_blocked else "not blocked"
+    facts["packages"] = ", ".join(f"{name} {version}" for name, version in report.packages.items() if version)
+    return facts

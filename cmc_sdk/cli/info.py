@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.table import Table
 
 from cmc_sdk.bundle.manifest import IntensityRule
 from cmc_sdk.bundle.reader import Bundle, open_bundle
 from cmc_sdk.cli.console import emit_json, json_option, stdout
+from cmc_sdk.cli.tables import text_table
 
 EPILOG = "Example: cmc info liver.cmc"
 
@@ -46,78 +46,82 @@ def print_parity(parity: Mapping[str, Any] | None) -> None:
     if parity is None:
         return
     limits = parity["limits"]
-    table = Table(
-        title=f"Parity with {parity['reference']} (Dice ≥ {limits['min_dice']:g}, flips ≤ {limits['max_flips']:.1%})",
-        title_justify="left",
-    )
-    for column in ("backend", "present", "modality", "lowest Dice", "flips", "foreground", "cases"):
-        table.add_column(column)
+    rows = []
     for run in parity["runs"]:
         known = [value for value in run["dice"].values() if value is not None]
-        table.add_row(
-            run["backend"],
-            " + ".join(run["present"]),
-            run["modality"],
-            f"{min(known):.5f}" if known else "no foreground",
-            f"{run['flips']:.3%}",
-            f"{run['foreground_vox']} voxels",
-            ", ".join(run["cases"]),
+        rows.append(
+            [
+                run["backend"],
+                "+".join(run["present"]),
+                run["modality"],
+                ", ".join(run["cases"]),
+                f"{min(known):.5f}" if known else "no foreground",
+                f"{run['flips']:.4%}",
+                f"{run['foreground_vox']:,}",
+            ]
         )
-    stdout().print(table)
+    head = ["backend", "present", "modality", "cases", "lowest Dice", "flips", "foreground voxels"]
+    rule = f"Dice ≥ {limits['min_dice']:g}, flips ≤ {limits['max_flips']:.2%}"
+    _show(f"Labels beside those of {parity['reference']} ({rule})", text_table(head, rows=rows, text_columns=4))
+
+
+def _show(title: str, table: str) -> None:
+    stdout().print(f"\n{title}\n{table}", markup=False)
 
 
 def _print(document: Mapping[str, Any]) -> None:
     manifest, console = document["manifest"], stdout()
     spec, sizes = manifest["spec"], {entry["path"]: entry for entry in manifest["files"]}
     grid = spec["grid"]
-    head = Table(show_header=False, box=None)
-    for name, value in {
+    facts = {
         "name": f"{manifest['name']} {manifest['version']}",
         "licence": manifest["licence"],
         "intended use": manifest["intended_use"],
-        "modalities": ", ".join(_modality(item) for item in spec["modalities"]),
+        "modalities": "\n".join(_modality(item) for item in spec["modalities"]),
         "reference": f"{spec['reference_modality']} (pairs in training: {spec['pairing']})",
         "classes": ", ".join(f"{item['index']} {item['name']}" for item in spec["classes"]["classes"]),
         "grid": f"{_times(grid['spacing_mm'])} mm, window {_times(grid['window_vox'])} voxels, "
         f"overlap {grid['overlap']:.0%}",
         "trained": _provenance(manifest["provenance"]),
         "manifest": f"sha256 {document['manifest_sha256']}",
-    }.items():
-        head.add_row(name, value)
-    console.print(head)
-    graphs = Table(title="Graphs", title_justify="left")
-    for column in ("file", "precision", "opset", "inputs → outputs", "size", "sha256"):
-        graphs.add_column(column, overflow="fold")
+    }
+    for name, value in facts.items():
+        first, *others = value.split("\n")
+        console.print(f"{name:<13} {first}", *(f"\n{'':<13} {line}" for line in others), sep="", markup=False)
+    rows = []
     for graph in manifest["graphs"]:
         entry = sizes[graph["path"]]
         ports = [", ".join(tensor["name"] for tensor in graph[side]) for side in ("inputs", "outputs")]
-        graphs.add_row(
-            graph["path"],
-            graph["precision"],
-            str(graph["opset"]),
-            " → ".join(ports),
-            f"{entry['size'] / 1e6:.2f} MB",
-            entry["sha256"][:12],
+        size = f"{entry['size'] / 1e6:,.2f}"
+        rows.append(
+            [graph["path"], " → ".join(ports), entry["sha256"][:12], graph["precision"], str(graph["opset"]), size]
         )
-    console.print(graphs)
+    head = ["file", "inputs → outputs", "sha256", "precision", "opset", "MB"]
+    _show("Graphs", text_table(head, rows=rows, text_columns=3))
     _print_validation(manifest["validated_subsets"])
     print_parity(document["parity"])
 
 
 def _print_validation(subsets: list[dict[str, Any]]) -> None:
     if not subsets:
-        stdout().print("Validated subsets: none is recorded")
+        stdout().print("\nValidated subsets of modalities: none is recorded")
         return
-    table = Table(title="Validated subsets of modalities (mean Dice)", title_justify="left")
-    for column in ("present", "cases", "mean", "by class"):
-        table.add_column(column)
-    for subset in subsets:
-        by_class = "; ".join(
-            f"{modality}: " + ", ".join(f"{name} {_figure(dice)}" for name, dice in classes.items())
-            for modality, classes in subset["dice"].items()
-        )
-        table.add_row(" + ".join(subset["present"]), str(subset["cases"]), _figure(subset["mean_dice"]), by_class)
-    stdout().print(table)
+    rows = [
+        [
+            "+".join(subset["present"]),
+            "; ".join(
+                f"{modality}: " + ", ".join(f"{name} {_figure(dice)}" for name, dice in classes.items())
+                for modality, classes in subset["dice"].items()
+            ),
+            str(subset["cases"]),
+            _figure(subset["mean_dice"]),
+        ]
+        for subset in subsets
+    ]
+    _show(
+        "Validated subsets of modalities",
+        text_table(["present", "Dice by class", "cases", "mean Dice"], rows=rows, text_columns=2),
+    )
 
 
 def _modality(item: Mapping[str, Any]) -> str:

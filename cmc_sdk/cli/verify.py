@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
-from rich.table import Table
 
 from cmc_sdk.cli.console import emit_json, json_option, progress_bar, stdout
+from cmc_sdk.cli.tables import text_table
+
+if TYPE_CHECKING:
+    from cmc_sdk.runtime.verify import VerifyReport
 
 EPILOG = "Example: cmc verify liver.cmc --backend openvino"
 
@@ -35,24 +38,31 @@ def command(bundle: Path, backends: tuple[Literal["openvino", "onnxruntime"], ..
     if as_json:
         emit_json(report.to_dict())
     else:
-        table = Table(title=f"{report.bundle}: {report.files} files have the right hash", title_justify="left")
-        for column in ("backend", "against", "present", "modality", "lowest Dice", "flips", "foreground", ""):
-            table.add_column(column)
-        for run in report.runs:
-            known = [value for value in run.agreement.dice.values() if value is not None]
-            table.add_row(
-                f"{run.backend} {report.precision[run.backend]}",
-                run.against,
-                " + ".join(run.present),
-                run.modality,
-                f"{min(known):.5f}" if known else "no foreground",
-                f"{run.agreement.flips:.3%}",
-                f"{run.agreement.foreground_vox} voxels",
-                "failed" if run.faults else "passed",
-            )
-        stdout().print(table)
-        for fault in report.faults:
-            stdout().print(fault)
-        stdout().print("passed" if report else "failed")
+        _print(report)
     if not report:
         click.get_current_context().exit(1)
+
+
+def _print(report: VerifyReport) -> None:
+    out = stdout()
+    out.print(f"{report.bundle}: {report.files} files have the right hash", markup=False)
+    rows = []
+    for run in report.runs:
+        known = [value for value in run.agreement.dice.values() if value is not None]
+        rows.append(
+            [
+                f"{run.backend} {report.precision[run.backend]}",
+                run.against,
+                "+".join(run.present),
+                run.modality,
+                "failed" if run.faults else "passed",
+                f"{min(known):.5f}" if known else "no foreground",
+                f"{run.agreement.flips:.4%}",
+                f"{run.agreement.foreground_vox:,}",
+            ]
+        )
+    head = ["backend", "against", "present", "modality", "", "lowest Dice", "flips", "foreground voxels"]
+    out.print(text_table(head, rows=rows, text_columns=5), markup=False)
+    for fault in report.faults:
+        out.print(fault, markup=False)
+    out.print("passed" if report else "failed")
