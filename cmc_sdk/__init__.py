@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Session", "Volume", "read_volume", "write_volume"]
 __version__ = "0.1.0"
+
+# ONNX Runtime sends events to its maker and keeps a device id in the home folder from the moment it is imported; only
+# this, set before that, prevents it.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 _HOMES = {
     "Session": "cmc_sdk.runtime.session",
