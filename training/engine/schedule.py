@@ -44,7 +44,7 @@ def position(step: int, *, stages: StagesConfig) -> Position:
 
 
 def learning_rate(step: int, *, config: OptimiserConfig, total: int) -> float:
-    """Learning rate of `step`: linear up to `lr` over the warm-up, then half a cosine down to `final_lr` at the last."""
+    """Learning rate of `step`: linear to `lr` over the warm-up, then half a cosine down to `final_lr` at the last."""
     warmup = min(config.warmup_steps, total)
     if step < warmup:
         return config.lr * (step + 1) / warmup

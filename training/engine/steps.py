@@ -180,7 +180,7 @@ class Stepper:
             precision.unscale_gradients(self._wrapped)
         norm = float(gradient_norm(self._parameters))
         if not math.isfinite(norm):
-            # fp16's scaler passes over a step whose gradients overflowed, and lowers its scale; only a run of them ends.
+            # fp16's scaler passes over a step whose gradients overflowed and lowers its scale; only many of them end.
             self._skips += 1
             if not scaled or self._skips > _MOST_SKIPS:
                 name = first_not_finite(self._method.network) or "a parameter of the method"
