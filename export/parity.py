@@ -6,14 +6,15 @@ import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any, Literal
+from typing import Any
 
 from cmc_sdk.bundle.manifest import GateLimits, ModelSpec
-from cmc_sdk.errors import ParityError
+from cmc_sdk.errors import BackendError, ParityError
 from cmc_sdk.export.probes import ComparingBackend, OutputDifference, ScanningBackend
 from cmc_sdk.imaging.volume import Volume
 from cmc_sdk.runtime.agreement import Agreement, compare_labels
 from cmc_sdk.runtime.backends.protocol import Backend
+from cmc_sdk.runtime.plan import Pairing
 from cmc_sdk.runtime.segmenter import Result, Segmenter
 
 __all__ = ["ParityCase", "ParityReport", "ParityRun", "measure_parity", "subsets_of"]
@@ -25,7 +26,7 @@ class ParityCase:
 
     name: str
     images: Mapping[str, Volume]
-    pairing: Literal["auto", "registered", "separate"]
+    pairing: Pairing
     synthetic: bool = False
 
 
@@ -156,7 +157,12 @@ def measure_parity(
         if keep is not None:
             keep(case, present, expected)
         for backend, scanned in scanning.items():
-            given = Segmenter(spec, scanned).infer(images, pairing=case.pairing)
+            try:
+                given = Segmenter(spec, scanned).infer(images, pairing=case.pairing)
+            except BackendError:
+                if scanned.not_finite:  # The segmenter stops at such logits; the report names the graph and the count.
+                    continue
+                raise
             for modality in present:
                 agreement = _compare(expected, given, modality=modality, spec=spec)
                 key = (backend, present, modality)

@@ -7,13 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from cmc_sdk.runtime.backends.protocol import Backend
+from cmc_sdk.runtime.backends.protocol import Array, Backend
 
 __all__ = ["ComparingBackend", "OutputDifference", "ScanningBackend"]
-
-Array = npt.NDArray[np.float32]
 
 
 @dataclass

@@ -48,7 +48,8 @@ class _Index(Settings):
 
 def encode_volume(volume: Volume) -> bytes:
     """A `.nii.gz` of the volume's voxels and affine; equal volumes give equal bytes."""
-    image: Any = nibabel.Nifti1Image(np.ascontiguousarray(volume.data), volume.affine_mm)
+    array = np.ascontiguousarray(volume.data)
+    image: Any = nibabel.Nifti1Image(array, volume.affine_mm)  # type: ignore[no-untyped-call]
     return gzip.compress(image.to_bytes(), mtime=0)
 
 

@@ -80,8 +80,7 @@ def examine_machine() -> MachineReport:
         packages=packages,
         backends=backends,
         rooms={
-            "train": all(map(_present, ("torch", "monai", "lightning", "safetensors")))
-            or all(map(_present, ("torch", "monai", "lightning_fabric", "safetensors"))),
+            "train": all(map(_present, ("torch", "monai", "lightning_fabric", "safetensors"))),
             "export": all(map(_present, ("torch", "onnx", "onnxscript", "onnxruntime"))),
         },
         gpu_driver=_gpu_driver(),
@@ -135,11 +134,8 @@ def _openvino() -> BackendState:
 
 
 def _telemetry_blocked() -> bool:
-    """After `_openvino` ran: the telemetry module must not have come in with it."""
-    return (
-        sys.modules.get("openvino_telemetry") is None
-        or getattr(sys.modules["openvino_telemetry"], "__file__", None) is None
-    )
+    """After `_openvino` ran: the module that reports home must not have come in with it."""
+    return sys.modules.get("openvino_telemetry") is None
 
 
 def _gpu_driver() -> bool:

@@ -126,7 +126,7 @@ def verify_bundle(
     limits = opened.manifest.gate["f32"]
     answers = {(case.name, run.present): [_golden(run, volumes=volumes)] for case in cases for run in case.runs}
     todo, done = len(chosen) * len(answers), 0
-    precision = {}
+    precision: dict[str, str] = {}
     for backend in chosen:
         session = Session(bundle, backend=backend)
         precision[backend] = session.backend.precision

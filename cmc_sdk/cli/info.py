@@ -135,7 +135,8 @@ def _provenance(provenance: Mapping[str, Any]) -> str:
     words = [f"{key} {provenance[key]}" for key in ("method", "seed") if provenance.get(key) is not None]
     if provenance.get("datalist_sha256"):
         words.append(f"data list sha256 {provenance['datalist_sha256'][:12]}")
-    return ", ".join([*words, str(provenance.get("code", ""))])
+    words += [f"{key} {value}" for key, value in provenance.get("exported_with", {}).items()]
+    return ", ".join(words)
 
 
 def _times(values: list[float]) -> str:
