@@ -16,6 +16,7 @@ from cmc_sdk.errors import DataError
 from cmc_sdk.files import atomic_file
 from cmc_sdk.imaging.classes import ClassTable
 from cmc_sdk.settings import Settings
+from cmc_sdk.training.data.documents import read_document
 from cmc_sdk.training.data.faults import schema_faults
 
 __all__ = ["Case", "Datalist", "Split", "load_datalist", "write_datalist"]
@@ -125,7 +126,7 @@ def load_datalist(path: str | os.PathLike[str]) -> Datalist:
         DataError: Missing, unreadable, or against the schema; every fault is named at once.
     """
     file = Path(path)
-    document = _parse(file)
+    document = read_document(file, what="data list")
     try:
         datalist = Datalist.model_validate(document)
     except ValidationError as error:
@@ -163,24 +164,6 @@ def write_datalist(datalist: Datalist, path: str | os.PathLike[str]) -> Path:
     with atomic_file(file) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return file
-
-
-def _parse(file: Path) -> Any:
-    if file.suffix not in {".yaml", ".yml", ".json"}:
-        raise DataError(f"data list {file}: a file ending in {file.suffix!r}", mend="give a .yaml, .yml or .json file")
-    try:
-        text = file.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise DataError(f"data list {file} does not exist", mend="check the path") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"data list {file} cannot be read: {error}", mend="give a UTF-8 text file") from error
-    try:
-        document = json.loads(text) if file.suffix == ".json" else yaml.safe_load(text)
-    except (yaml.YAMLError, json.JSONDecodeError) as error:
-        raise DataError(f"data list {file} is not valid {file.suffix[1:].upper()}: {error}") from error
-    if not isinstance(document, dict):
-        raise DataError(f"data list {file} holds no mapping at its top", mend="see docs/data.md")
-    return document
 
 
 def _complete_classes(items: list[Any] | tuple[Any, ...]) -> Any:
