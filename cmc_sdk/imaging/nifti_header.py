@@ -146,7 +146,9 @@ def _nibabel_header(block: bytes, *, path: Path) -> tuple[Any, int]:
         (nifti1, 348, 344, (b"n+1\0", b"ni1\0")),
         (nifti2, 540, 4, (b"n+2\0", b"ni2\0")),
     ):
-        if length not in (int.from_bytes(block[:4], "little"), int.from_bytes(block[:4], "big")):
+        # By the header's own length, not by nibabel's guess from dim[0], which may be what is wrong.
+        endianness = {length.to_bytes(4, "little"): "<", length.to_bytes(4, "big"): ">"}.get(block[:4])
+        if endianness is None:
             continue
         if len(block) < length:
             raise DataError(
@@ -159,7 +161,7 @@ def _nibabel_header(block: bytes, *, path: Path) -> tuple[Any, int]:
                 mend="convert the pair to a single .nii.gz (nibabel: nibabel.save(nibabel.load(path), 'out.nii.gz'))",
             )
         if magic == magics[0]:
-            return kind(block[:length], check=False), length
+            return kind(block[:length], endianness=endianness, check=False), length
         if length == 348:
             raise DataError(
                 f"{path} is an ANALYZE 7.5 file, whose orientation is not defined",

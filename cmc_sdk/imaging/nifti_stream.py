@@ -52,7 +52,7 @@ class ByteStream:
         """
         done = 0
         while done < len(target):
-            part = self._read(min(len(target) - done, 4 * _CHUNK))
+            part = self._read(min(len(target) - done, _CHUNK))
             if not part:
                 break
             target[done : done + len(part)] = part
@@ -65,7 +65,7 @@ class ByteStream:
         Raises:
             DataError: The checksum differs, or the compressed data end too early.
         """
-        while self._compressed and self._read(4 * _CHUNK):
+        while self._compressed and self._read(_CHUNK):
             pass
 
     def _read(self, most: int) -> bytes:
