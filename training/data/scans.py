@@ -65,7 +65,7 @@ class LoadScan(Transform):
         """Read the image, and the label only where the file names one.
 
         Raises:
-            DataError: Unreadable, voxels that are not finite, or label values outside the class table.
+            DataError: Unreadable, voxels that are not finite, an empty label, or values outside the class table.
             GeometryError: A grid that is wrong, or a label on another grid than its image.
         """
         modality = self._spec.modality(data.modality)
@@ -74,6 +74,11 @@ class LoadScan(Transform):
         label = None
         if data.label is not None:
             label = read_label(data.label, image=image, classes=self._spec.classes)
+            if not label.stored.any():
+                raise DataError(
+                    f"case {data.case}: {label.name} is an empty label, without a voxel of any class",
+                    mend="correct it, or move the case to split unlabelled; `cmc data check` finds all such cases",
+                )
         return Scan(
             file=data,
             image=image,
