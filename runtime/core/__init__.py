@@ -1,8 +1,12 @@
-"""All that is numeric and not the network, behind one narrow interface: arrays and affines in, arrays out."""
+"""All that is numeric and not the network, behind one narrow interface of arrays.
+
+What stands here is all that the rest of cmc-sdk uses of it.
+"""
 
 from __future__ import annotations
 
 from cmc_sdk.runtime.core.accumulate import Accumulator, ring_size
+from cmc_sdk.runtime.core.components import ComponentSummary, summarise_components
 from cmc_sdk.runtime.core.geometry import ModelGrid, boxes_overlap, extend_grid, model_grid
 from cmc_sdk.runtime.core.intensity import (
     IntensityStatistics,
@@ -15,6 +19,7 @@ from cmc_sdk.runtime.core.windows import constant_value, gaussian_axes, longest_
 
 __all__ = [
     "Accumulator",
+    "ComponentSummary",
     "IntensityStatistics",
     "ModelGrid",
     "boxes_overlap",
@@ -28,5 +33,6 @@ __all__ = [
     "normalised_background",
     "ring_size",
     "sample_window",
+    "summarise_components",
     "window_starts",
 ]

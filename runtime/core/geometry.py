@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from cmc_sdk.imaging.orientation import nearest_ras
+
 __all__ = ["AxisMap", "ModelGrid", "align_axes", "boxes_overlap", "extend_grid", "model_grid"]
 
 Affine = npt.NDArray[np.float64]
@@ -63,11 +65,11 @@ def model_grid(affine_mm: Affine, size_vox: Size, *, spacing_mm: Sequence[float]
         size_vox: Size of the volume.
         spacing_mm: Spacing of the model grid along its own (RAS-ordered) axes, > 0.
     """
-    columns = affine_mm[:3, :3]
-    lengths = np.linalg.norm(columns, axis=0)
-    directions = columns / lengths
-    order = max(itertools.permutations(range(3)), key=lambda p: sum(abs(directions[row, p[row]]) for row in range(3)))
-    signs = [1.0 if directions[row, order[row]] >= 0 else -1.0 for row in range(3)]
+    lengths = np.linalg.norm(affine_mm[:3, :3], axis=0)
+    directions = affine_mm[:3, :3] / lengths
+    nearest = nearest_ras(affine_mm)
+    order = nearest.source_axis
+    signs = [-1.0 if flipped else 1.0 for flipped in nearest.flipped]
     extents = [size_vox[axis] * lengths[axis] for axis in order]
     # A hair's breadth is taken off, so that an exact fit is not rounded up to one voxel more.
     size = [max(1, math.ceil(extent / step - 1e-4)) for extent, step in zip(extents, spacing_mm, strict=True)]

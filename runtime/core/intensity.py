@@ -137,7 +137,7 @@ class _Tally:
             np.clip(foreground, np.float32(clip[0]), np.float32(clip[1]), out=foreground)
         mean = float(foreground.mean(dtype=np.float64))
         foreground -= np.float32(mean)
-        # The rounding of the mean to FP32 leaves a shift, which is taken out of the sum of squares and given back.
+        # What rounding the mean to FP32 left behind is taken out of the sum of squares.
         shift = float(foreground.mean(dtype=np.float64))
         np.square(foreground, out=foreground)
         squares = float(foreground.sum(dtype=np.float64)) - foreground.size * shift**2
