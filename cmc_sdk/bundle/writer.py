@@ -66,9 +66,11 @@ def _manifest_bytes(fields: Mapping[str, Any], *, name: str) -> bytes:
         ]
         raise BundleError(f"{name}: the manifest breaks its schema: {'; '.join(faults)}", mend="mend them") from error
     try:
+        # Before pydantic dumps it, since that would silently turn a NaN in this free table into null.
+        json.dumps(manifest.provenance, allow_nan=False)
         text = json.dumps(manifest.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False)
         return (text + "\n").encode("utf-8")
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise BundleError(
             f"{name}: the manifest cannot be written as JSON ({error})",
             mend="put only finite numbers, text, lists and tables in it; leave out what was not measured, or give None",
