@@ -14,7 +14,7 @@ from cmc_sdk.imaging.classes import ClassTable
 from cmc_sdk.imaging.nifti import read_volume
 from cmc_sdk.runtime.report.page import legend, plane_figures
 from cmc_sdk.runtime.report.planes import cut_planes
-from cmc_sdk.runtime.report.shell import escape, page, table
+from cmc_sdk.runtime.report.shell import SWITCHES, escape, page, table
 
 if TYPE_CHECKING:
     from cmc_sdk.training.data import Case
@@ -75,6 +75,7 @@ def write_demo_page(
         f"{sum(seconds.values()) / 60:.1f} minutes from nothing to this page.</p>",
         _table_section(rows, test=patients["test"]),
         _organ_section(rows),
+        SWITCHES,
         *(_patient_section(folder, case, modality, classes=cases.classes) for modality in cases.modality_names),
         _files_section(seconds),
     ]

@@ -13,7 +13,7 @@ from cmc_sdk.imaging.classes import ClassTable, SegmentClass
 from cmc_sdk.imaging.volume import Volume
 from cmc_sdk.runtime.report.planes import Picture, Plane, Planes, confidence_overlay, cut_planes, label_overlay
 from cmc_sdk.runtime.report.png import data_uri
-from cmc_sdk.runtime.report.shell import badge, escape, page, table
+from cmc_sdk.runtime.report.shell import SWITCHES, badge, escape, page, table
 
 if TYPE_CHECKING:
     from cmc_sdk.runtime.segmenter import Result
@@ -38,8 +38,7 @@ def render_report(
         f"<h1>{escape(heading)}</h1>",
         f'<p class="dim">{escape(_origin(record))}</p>',
         '<p class="dim small">A research result: not for diagnosis or treatment.</p>',
-        '<input type="checkbox" id="marks" class="toggle" checked><label for="marks" class="small">overlays</label> ',
-        '<input type="checkbox" id="lines" class="toggle"><label for="lines" class="small">lines of the planes</label>',
+        SWITCHES,
         _quality_section(result),
         _volumes_section(result, classes=spec.classes),
     ]

@@ -19,6 +19,9 @@ _VIEWS = (("axial", 2, "RLAP"), ("coronal", 1, "RLSI"), ("sagittal", 0, "APSI"))
 CERTAIN = 0.98
 """Confidence from which a voxel is left without a mark."""
 
+OVERLAY_PIXELS = 360
+"""Edge of an overlay, about as large as it is shown."""
+
 Picture = npt.NDArray[np.uint8]
 
 
@@ -112,13 +115,18 @@ def cut_planes(
 
 
 def label_overlay(labels: Picture, *, classes: ClassTable) -> Picture:
-    """RGBA picture of a label plane: a veil of the class's colour, its outline solid."""
+    """RGBA picture of a label plane: a veil of the class's colour, its outline solid.
+
+    A small plane is enlarged by a whole factor, so that outlines stay thin and voxels stay what they are.
+    """
     colors = np.zeros((256, 3), np.uint8)
     for item in classes.classes:
         colors[item.index] = item.color
-    overlay = np.zeros((*labels.shape, 4), np.uint8)
-    overlay[..., :3] = colors[labels]
-    overlay[..., 3] = np.where(labels == 0, 0, np.where(_outline(labels), 255, 80))
+    factor = max(1, round(OVERLAY_PIXELS / max(labels.shape)))
+    large = labels.repeat(factor, axis=0).repeat(factor, axis=1)
+    overlay = np.zeros((*large.shape, 4), np.uint8)
+    overlay[..., :3] = colors[large]
+    overlay[..., 3] = np.where(large == 0, 0, np.where(_outline(large), 255, 80))
     return overlay
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Sequence
 
-__all__ = ["badge", "escape", "page", "table"]
+__all__ = ["SWITCHES", "badge", "escape", "page", "table"]
 
 escape = html.escape
 
@@ -51,9 +51,17 @@ figure { margin:0; } figcaption { font-size:13px; color:var(--dim); margin-top:4
 .cut b.t { top:6px; left:calc(50% - 5px); } .cut b.b { bottom:6px; left:calc(50% - 5px); }
 .toggle { margin:0 6px 0 0; vertical-align:-1px; }
 .scale { display:inline-block; width:130px; height:10px; border-radius:3px; vertical-align:0; margin:0 8px; }
-#marks:not(:checked) ~ section .mark { visibility:hidden; } #lines:not(:checked) ~ section .cut i { visibility:hidden; }
+.switches:has(#marks:not(:checked)) ~ section .mark, .switches:has(#lines:not(:checked)) ~ section .cut i {
+  visibility:hidden; }
 @media print { section { break-inside:avoid; } .switches { display:none; } }
 """
+SWITCHES = (
+    '<p class="switches small"><input type="checkbox" id="marks" class="toggle" checked>'
+    '<label for="marks">overlays</label> &nbsp; <input type="checkbox" id="lines" class="toggle">'
+    '<label for="lines">lines of the planes</label></p>'
+)
+"""Shows and hides what lies over the pictures of the sections after it, by style alone."""
+
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 

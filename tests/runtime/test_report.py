@@ -117,10 +117,13 @@ def test_overlays() -> None:
     labels = np.zeros((7, 7), np.uint8)
     labels[1:6, 1:6] = 1
     overlay = label_overlay(labels, classes=CLASSES)
-    assert overlay[0, 0, 3] == 0
-    assert overlay[1, 1, 3] == 255
-    assert 0 < overlay[3, 3, 3] < 255
-    assert tuple(overlay[3, 3, :3]) == CLASSES.classes[0].color
+    factor = overlay.shape[0] // 7
+    assert overlay.shape == (7 * factor, 7 * factor, 4)
+    inside = overlay[..., 3].reshape(7, factor, 7, factor).min(axis=(1, 3)) > 0
+    assert np.array_equal(inside, labels > 0)
+    assert overlay[factor, factor, 3] == 255  # the outline runs along the inside of the voxels at the border
+    assert 0 < overlay[2 * factor, 2 * factor, 3] < 255
+    assert tuple(overlay[3 * factor, 3 * factor, :3]) == CLASSES.classes[0].color
     doubt = confidence_overlay(np.array([[255, 250], [190, 100]], np.uint8))
     assert doubt[0].max(initial=0, where=[[False, False, False, True]] * 2) == 0
     assert doubt[1, 0, 3] < doubt[1, 1, 3]
