@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -171,7 +174,7 @@ def export_module(
     # A module that takes *inputs has one argument for all of them.
     starred = isinstance(module, DecoderWrapper)
     shapes = ((axes,) if starred else axes) if axes is not None else None
-    with torch.no_grad():
+    with torch.no_grad(), _quiet():
         program = torch.export.export(module, examples, dynamic_shapes=shapes, strict=False)
         expected = normalisations(program)
         exported = torch.onnx.export(
@@ -187,3 +190,18 @@ def export_module(
     if exported is None:
         raise BundleError(f"{name}: torch.onnx.export returned nothing", mend="report this with your torch version")
     return tidy_graph(exported.model_proto, name=name, expected=expected)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's remarks about torchvision and about torch's own deprecations off the user's terminal."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            warnings.simplefilter("ignore", DeprecationWarning)
+            yield
+    finally:
+        logger.setLevel(level)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from cmc_sdk.bundle.manifest import GateLimits
 from cmc_sdk.bundle.reader import open_bundle
-from cmc_sdk.errors import BackendError
+from cmc_sdk.errors import BackendError, BundleError
 from cmc_sdk.imaging.volume import Volume
 from cmc_sdk.runtime.agreement import Agreement, compare_labels
 from cmc_sdk.runtime.golden import GoldenRun, read_golden
@@ -123,7 +123,9 @@ def verify_bundle(
     if not chosen:
         raise BackendError("no inference backend is installed", mend="install one: pip install 'cmc-sdk[cpu]'")
     cases, volumes = read_golden(opened.read)
-    limits = opened.manifest.gate["f32"]
+    limits = opened.manifest.gate.get("f32")
+    if limits is None:
+        raise BundleError(f"{opened.path} states no limits for f32", mend="export it again")
     answers = {(case.name, run.present): [_golden(run, volumes=volumes)] for case in cases for run in case.runs}
     todo, done = len(chosen) * len(answers), 0
     precision: dict[str, str] = {}
