@@ -39,7 +39,11 @@ def synthetic_case(spec: ModelSpec, *, seed: int, size_vox: tuple[int, int, int]
     body = _body(size)
     volumes = {}
     for modality in spec.modalities:
-        curve = np.sort(generator.uniform(0.0, 1.0, 6)) if modality.dicom_modality == "CT" else generator.random(6)
+        # From end to end of the range: a flat curve would show no anatomy. Brighter is denser in CT only.
+        curve = generator.random(6)
+        curve = (curve - curve.min()) / (curve.max() - curve.min())
+        if modality.dicom_modality == "CT":
+            curve = np.sort(curve)
         signal = np.interp(field, np.linspace(0.0, 1.0, 6), curve)
         signal += 0.02 * generator.standard_normal(size)
         air, low, high = _range(modality.intensity)
