@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -140,32 +140,35 @@ def _figure(plane: Plane, *, image: str, mark: str) -> str:
 
 def _record_section(record: Mapping[str, Any]) -> str:
     text = escape(json.dumps(record, indent=2, default=str))
-    rows = [(escape(key), escape(value)) for key, value in _highlights(record).items()]
+    facts = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in _facts(record) if value)
     return (
-        f"<section><h2>Run record</h2>{table(('', ''), rows=rows)}"
-        f"<details><summary>record.json</summary><pre>{text}</pre></details></section>"
+        f'<section><h2>Run record</h2><dl class="facts">{facts}</dl>'
+        f"<details><summary>all of record.json</summary><pre>{text}</pre></details></section>"
     )
 
 
-def _highlights(record: Mapping[str, Any]) -> dict[str, str]:
-    """The scalars of the record, nested names joined with a space, for a reader in a hurry."""
-    found: dict[str, str] = {}
-    for key, value in record.items():
-        if isinstance(value, Mapping) and all(not isinstance(part, (Mapping, list, tuple)) for part in value.values()):
-            text = ", ".join(f"{name} {_short(part)}" for name, part in value.items())
-        elif isinstance(value, (list, tuple)) and value and all(isinstance(part, str) for part in value):
-            text = ", ".join(value)
-        elif isinstance(value, (str, int, float, bool)):
-            text = _short(value)
-        else:
-            continue
-        if text:
-            found[key.replace("_", " ")] = text
-    return found
+def _facts(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What a reader looks for first; what a record lacks comes out empty."""
+    bundle = record.get("bundle") or {}
+    seconds = record.get("seconds") or {}
+    yield "time", str(record.get("time_utc", ""))
+    yield "bundle", " ".join(str(bundle[key]) for key in ("name", "version", "manifest_sha256") if bundle.get(key))
+    yield "software", " ".join(f"cmc-sdk {record[key]}" for key in ("code_version",) if key in record)
+    yield "computed with", _join(record, ("backend", "precision", "device"))
+    yield "threads", str(record.get("threads") or "")
+    yield "windows", _join(record, ("windows_run", "windows_reused"), words=("run", "reused"))
+    yield "seconds", ", ".join(f"{stage} {spent:.2f}" for stage, spent in seconds.items() if spent >= 0.005)
+    peak = record.get("peak_rss_bytes")
+    yield "peak memory", f"{peak / 1e6:,.0f} MB" if peak else ""
+    for modality, scan in (record.get("inputs") or {}).items():
+        yield f"voxels of {modality}", f"sha256 {scan['voxels_sha256']}"
+    for warning in record.get("warnings") or ():
+        yield "warning", str(warning)
 
 
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def _join(record: Mapping[str, Any], keys: Sequence[str], words: Sequence[str] = ()) -> str:
+    named = zip(keys, words or ("",) * len(keys), strict=True)
+    return ", ".join(f"{record[key]} {word}".strip() for key, word in named if record.get(key) is not None)
 
 
 def _bundle_name(record: Mapping[str, Any]) -> str:
@@ -176,9 +179,8 @@ def _bundle_name(record: Mapping[str, Any]) -> str:
 
 
 def _origin(record: Mapping[str, Any]) -> str:
-    presence = record.get("presence")
-    given = [name for name, there in presence.items() if there] if isinstance(presence, Mapping) else presence or []
-    parts = [" + ".join(given), record.get("backend"), record.get("precision"), record.get("time_utc")]
+    given = [name for name, there in (record.get("presence") or {}).items() if there]
+    parts = (" + ".join(given), record.get("backend"), record.get("precision"), record.get("time_utc"))
     return " · ".join(str(part) for part in parts if part)
 
 

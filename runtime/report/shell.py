@@ -49,6 +49,8 @@ figure { margin:0; } figcaption { font-size:13px; color:var(--dim); margin-top:4
 .cut b { position:absolute; color:#fff; font:600 13px/1 system-ui,sans-serif; text-shadow:0 0 3px #000,0 0 3px #000; }
 .cut b.l { left:6px; top:calc(50% - 7px); } .cut b.r { right:6px; top:calc(50% - 7px); }
 .cut b.t { top:6px; left:calc(50% - 5px); } .cut b.b { bottom:6px; left:calc(50% - 5px); }
+.facts { display:grid; grid-template-columns:max-content 1fr; gap:4px 22px; margin:0; } .facts dt { color:var(--dim); }
+.facts dd { margin:0; overflow-wrap:anywhere; } @media (max-width:720px) { .facts { grid-template-columns:1fr; } }
 .toggle { margin:0 6px 0 0; vertical-align:-1px; }
 .scale { display:inline-block; width:130px; height:10px; border-radius:3px; vertical-align:0; margin:0 8px; }
 .switches:has(#marks:not(:checked)) ~ section .mark, .switches:has(#lines:not(:checked)) ~ section .cut i {
