@@ -128,3 +128,19 @@ def test_label_maps_are_scored_by_name_and_must_share_a_grid() -> None:
     assert math.isnan(scores["none"].dice)
     with pytest.raises(GeometryError, match="does not lie on the grid"):
         score_labels(Volume(predicted, np.eye(4)), reference=volume, classes={"liver": 1})
+
+
+def test_label_maps_give_the_scores_of_their_masks_one_by_one() -> None:
+    rng = np.random.default_rng(8)
+    reference, predicted = np.zeros((2, 18, 16, 12), np.uint8)
+    for value in (1, 2, 3):
+        reference[random_mask(rng, reference.shape, 0.06)] = value
+        predicted[random_mask(rng, reference.shape, 0.06)] = value
+    predicted[predicted == 3] = 0
+    volume = Volume(reference, sheared_affine())
+    classes = {"one": 1, "two": 2, "missed": 3, "absent": 4}
+    scores = score_labels(volume.with_array(predicted), reference=volume, classes=classes)
+    for name, value in classes.items():
+        whole = score_organ(predicted == value, reference=reference == value, affine_mm=sheared_affine())
+        assert str(scores[name]) == str(whole)
+    assert scores["missed"].missed

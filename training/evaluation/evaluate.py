@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, Protocol
 
-import numpy as np
-
 from cmc_sdk.bundle.manifest import ModelSpec
 from cmc_sdk.errors import DataError
 from cmc_sdk.imaging.classes import ClassTable
 from cmc_sdk.imaging.nifti import read_volume
 from cmc_sdk.imaging.volume import Volume
+from cmc_sdk.training.data.labels import class_counts, values_outside
 from cmc_sdk.training.evaluation.metrics import NSD_TOLERANCE_MM, score_labels
 from cmc_sdk.training.evaluation.subsets import default_subsets, presence_name
 from cmc_sdk.training.evaluation.table import Row
@@ -164,7 +163,7 @@ def read_reference(case: Case, *, modality: str, classes: ClassTable) -> Volume:
         DataError: It cannot be read as a label map, or holds values outside the class table.
     """
     volume = read_volume(case.labels[modality], label=True)
-    strange = [value for value in np.unique(volume.stored).tolist() if value >= classes.num_classes]
+    strange = values_outside(class_counts(volume), classes=classes)
     if strange:
         raise DataError(
             f"{volume.name}: label values {strange[:5]} are not in the class table (0 to {classes.num_classes - 1})",

@@ -28,6 +28,7 @@ NSD_TOLERANCE_MM = 2.0
 
 Mask = npt.NDArray[np.bool_]
 Points = npt.NDArray[np.float64]
+Box = tuple[slice, slice, slice]
 
 
 @dataclass(frozen=True)
@@ -76,19 +77,29 @@ def score_labels(
             f"({predicted.size_vox})",
             mend="give the label on its image's grid; `cmc data check` names every such case",
         )
+    found, truth = _as_classes(predicted), _as_classes(reference)
+    most = max(classes.values(), default=1)
+    boxes = zip(ndimage.find_objects(found, most), ndimage.find_objects(truth, most), strict=True)
+    places = {value: _union(*pair) for value, pair in enumerate(boxes, start=1)}
     return {
         name: score_organ(
-            np.asarray(predicted.stored == value),
-            reference=np.asarray(reference.data == value),
+            found[places[value]] == value,
+            reference=truth[places[value]] == value,
             affine_mm=reference.affine_mm,
             tolerance_mm=tolerance_mm,
+            size_vox=reference.size_vox,
         )
         for name, value in classes.items()
     }
 
 
 def score_organ(
-    predicted: Mask, *, reference: Mask, affine_mm: npt.NDArray[np.float64], tolerance_mm: float = NSD_TOLERANCE_MM
+    predicted: Mask,
+    *,
+    reference: Mask,
+    affine_mm: npt.NDArray[np.float64],
+    tolerance_mm: float = NSD_TOLERANCE_MM,
+    size_vox: tuple[int, int, int] | None = None,
 ) -> OrganScore:
     """Score one organ.
 
@@ -97,6 +108,7 @@ def score_organ(
         reference: Mask of the same shape.
         affine_mm: (4, 4), voxel index → RAS mm.
         tolerance_mm: Tolerance of the normalised surface Dice.
+        size_vox: Of the whole image, where the masks are cut to a box that holds all of the organ; None: the masks'.
     """
     voxel_ml = abs(float(np.linalg.det(affine_mm[:3, :3]))) / 1000.0
     in_reference, in_predicted = int(reference.sum()), int(predicted.sum())
@@ -109,7 +121,7 @@ def score_organ(
     if in_reference == 0:
         return OrganScore(dice=math.nan, asd_mm=math.nan, hd95_mm=math.nan, nsd=math.nan, missed=False, **volumes)
     if in_predicted == 0:
-        diagonal = _diagonal_mm(reference.shape, affine_mm=affine_mm)
+        diagonal = _diagonal_mm(size_vox or reference.shape, affine_mm=affine_mm)
         return OrganScore(dice=0.0, asd_mm=diagonal, hd95_mm=diagonal, nsd=0.0, missed=True, **volumes)
     forth, back = _surface_distances(predicted, reference=reference, affine_mm=affine_mm)
     both = np.concatenate([forth, back])
@@ -121,6 +133,20 @@ def score_organ(
         missed=False,
         **volumes,
     )
+
+
+def _as_classes(volume: Volume) -> npt.NDArray[Any]:
+    """Label values as small integers, without a copy where they are."""
+    values = volume.data  # `stored` itself where scaling is the identity
+    return values if values.dtype.kind in "iu" else np.rint(values).astype(np.uint8)
+
+
+def _union(first: Box | None, second: Box | None) -> Box:
+    """The smallest box that holds both; an empty one where there is neither."""
+    if first is None or second is None:
+        return first or second or (slice(0, 0),) * 3
+    x, y, z = (slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(first, second, strict=True))
+    return (x, y, z)
 
 
 def _surface_distances(
