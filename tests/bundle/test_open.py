@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import random
 
 import pytest
 
-from cmc_sdk.bundle import open_bundle
+from cmc_sdk.bundle import open_bundle, reader
 from cmc_sdk.bundle.manifest import SCHEMA_VERSION
 from cmc_sdk.errors import BundleError
 from tests.bundle.examples import edit_manifest, make_bundle, relist
@@ -76,6 +77,13 @@ def test_missing_and_unlisted_files(bundle):
     refused(lambda: open_bundle(bundle), ENCODER, "missing")
     (bundle / ENCODER).mkdir()
     refused(lambda: open_bundle(bundle), ENCODER, "missing")
+
+
+def test_a_file_that_grows_while_it_is_read(bundle, monkeypatch):
+    opened = open_bundle(bundle)
+    monkeypatch.setattr(reader, "_open_file", lambda folder, relpath, *, size: io.BytesIO(bytes(size + 100)))
+    refused(lambda: opened.read(ENCODER), ENCODER, "bytes")
+    refused(opened.verify_all, "bytes")
 
 
 def test_a_file_that_goes_after_opening(bundle):

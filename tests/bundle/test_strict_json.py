@@ -67,7 +67,7 @@ def test_depth_32_is_the_last(left, right):
 
 
 def test_brackets_in_strings_are_not_depth():
-    assert parse_json(b'["' + b"[" * 100 + b'\\"{{", "\\\\"]', name="x")[1] == "\\"
+    assert parse_json(b'["\\"' + b"[{" * 100 + b'", "\\\\"]', name="x")[1] == "\\"
 
 
 def test_length():

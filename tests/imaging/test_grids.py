@@ -47,12 +47,11 @@ def test_all_48_orders_turn_to_ras(order, signs, angle):
         assert np.allclose(voxel_to_world(affine, source), place)
 
 
-def test_ties_do_not_hang_on_rounding():
-    exact = rotation((0.0, 0.0, np.pi / 4))
-    for noise in (0.0, 1e-14, -1e-14):
-        affine = np.eye(4)
-        affine[:3, :3] = exact + noise * np.array([[1, -1, 0], [1, 1, 0], [0, 0, 0]])
-        assert nearest_ras(affine).source_axis == (0, 1, 2)
+@pytest.mark.parametrize("noise", [0.0, 1e-12, -1e-12])
+def test_ties_do_not_hang_on_rounding(noise):
+    affine = np.eye(4)
+    affine[:3, :3] = rotation((0.0, 0.0, np.pi / 4 + noise))
+    assert nearest_ras(affine).source_axis == (0, 1, 2)
 
 
 @settings(max_examples=60, deadline=None)
