@@ -72,15 +72,15 @@ class Anatomy:
     waves: tuple[_Wave, ...]
 
     def tissue_at(self, points_mm: Points) -> npt.NDArray[np.uint8]:
-        """Index into `TISSUES` at RAS points (n, 3) in mm."""
+        """Index into `TISSUES` at RAS points (3, n) in mm."""
         moved = self._displaced(points_mm)
         across, along = self.body_mm
-        trunk = np.hypot(moved[:, 0] / across, moved[:, 1] / along)
-        found = np.zeros(len(moved), dtype=np.uint8)
+        trunk = np.hypot(moved[0] / across, moved[1] / along)
+        found = np.zeros(moved.shape[1], dtype=np.uint8)
         found[trunk < 1.0] = TISSUES.index("fat")
         found[(trunk < 0.93) & (trunk > 0.83)] = TISSUES.index("muscle")
         inside = np.flatnonzero(trunk < 0.93)
-        near = moved[inside]
+        near = np.ascontiguousarray(moved[:, inside])
         part = found[inside]
         for body in self.bodies:
             part[_holds(body, near)] = TISSUES.index(body.tissue)
@@ -90,8 +90,9 @@ class Anatomy:
     def _displaced(self, points_mm: Points) -> Points:
         moved = points_mm.astype(np.float32, copy=True)
         for wave in self.waves:
-            angle = points_mm @ wave.frequency.astype(np.float32) + np.float32(wave.phase)
-            moved += np.sin(angle)[:, None] * wave.direction.astype(np.float32)
+            sway = np.sin(wave.frequency.astype(np.float32) @ points_mm + np.float32(wave.phase))
+            for axis in range(3):
+                moved[axis] += np.float32(wave.direction[axis]) * sway
         return moved
 
 
@@ -170,17 +171,21 @@ def _waves(rng: np.random.Generator) -> tuple[_Wave, ...]:
     return tuple(waves)
 
 
-def _holds(body: _Blob | _Tube, points: Points) -> npt.NDArray[np.bool_]:
+def _holds(body: _Blob | _Tube, points: Points) -> npt.NDArray[np.intp]:
+    """Which of the points (3, n) lie in the body, as indices."""
     if isinstance(body, _Tube):
-        bend = body.sway * np.sin(2 * np.pi * points[:, 2] / body.period + body.phase)
-        held: npt.NDArray[np.bool_] = np.hypot(points[:, 0] - body.x - bend, points[:, 1] - body.y) < body.radius
-        return held
-    reach = float(body.radii.max())
-    near = np.abs(points - body.centre.astype(np.float32)).max(axis=1) < reach
-    local = (points[near] - body.centre) @ (body.axes / body.radii)
-    held = np.zeros(len(points), dtype=np.bool_)
-    held[near] = np.einsum("ij,ij->i", local, local) < 1.0
-    return held
+        bend = np.float32(body.sway) * np.sin(points[2] * np.float32(2 * np.pi / body.period) + np.float32(body.phase))
+        return np.flatnonzero(
+            np.hypot(points[0] - np.float32(body.x) - bend, points[1] - np.float32(body.y)) < body.radius
+        )
+    reach = np.float32(body.radii.max())
+    centre = body.centre.astype(np.float32)
+    box = np.abs(points[0] - centre[0]) < reach
+    for axis in (1, 2):
+        box &= np.abs(points[axis] - centre[axis]) < reach
+    near = np.flatnonzero(box)
+    local = (body.axes / body.radii).T.astype(np.float32) @ (points[:, near] - centre[:, None])
+    return near[(local * local).sum(axis=0) < 1.0]
 
 
 def _tilt(degrees: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

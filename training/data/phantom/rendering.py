@@ -75,7 +75,7 @@ def render(
 
     Args:
         tissue: Index into `TISSUES` per voxel.
-        points_mm: RAS position of each voxel, (X·Y·Z, 3), for the coil's shading.
+        points_mm: RAS position of each voxel, (3, X·Y·Z), for the coil's shading.
         modality: Which rendering.
         centre: Who acquires.
         rng: For texture, noise and shading.
@@ -101,10 +101,11 @@ def _shading(
     points_mm: npt.NDArray[np.float32], *, strength: float, rng: np.random.Generator
 ) -> npt.NDArray[np.float32]:
     """A smooth positive field: exp of a random quadratic in position, of about ±`strength`."""
-    unit = points_mm / np.float32(150.0)
-    terms = np.concatenate([unit, unit**2, unit[:, [0, 1, 2]] * unit[:, [1, 2, 0]]], axis=1)
-    weights = rng.uniform(-1, 1, size=terms.shape[1]).astype(np.float32)
-    field = terms @ weights
-    field *= strength / max(float(np.abs(field).max()), 1e-6)
+    x, y, z = points_mm / np.float32(150.0)
+    terms = (x, y, z, x * x, y * y, z * z, x * y, y * z, z * x)
+    field = np.zeros_like(x)
+    for weight, term in zip(rng.uniform(-1, 1, size=len(terms)), terms, strict=True):
+        field += np.float32(weight) * term
+    field *= np.float32(strength / max(float(np.abs(field).max()), 1e-6))
     shading: npt.NDArray[np.float32] = np.exp(field)
     return shading

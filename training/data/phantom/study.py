@@ -153,8 +153,8 @@ def _scan(
     moved = config.pairing == "misaligned" and modality == "mr"
     spacing = np.asarray(centre.spacing_mm) * config.spacing_mm * (1.1 if moved else 1.0)
     affine, size = _grid(centre.orientation, spacing)
-    index = np.indices(size, dtype=np.float32).reshape(3, -1).T
-    points = (index @ affine[:3, :3].T + affine[:3, 3]).astype(np.float32)
+    index = np.indices(size, dtype=np.float32).reshape(3, -1)
+    points = affine[:3, :3].astype(np.float32) @ index + affine[:3, 3:].astype(np.float32)
     tissue = anatomy.tissue_at(_moved(points, rng) if moved else points).reshape(size)
     image = render(tissue, points_mm=points, modality=modality, centre=centre, rng=rng)
     first = len(TISSUES) - len(ORGANS)
@@ -178,9 +178,10 @@ def _grid(
 
 
 def _moved(points: npt.NDArray[np.float32], rng: np.random.Generator) -> npt.NDArray[np.float32]:
-    """The points after the patient has turned by 5 to 10° about the long axis and slid by 10 to 25 mm."""
+    """The points (3, n) after the patient has turned by 5 to 10° about the long axis and slid by 10 to 25 mm."""
     angle = np.deg2rad(rng.uniform(5, 10)) * rng.choice([-1.0, 1.0])
     direction = rng.normal(size=3)
     shift = direction / np.linalg.norm(direction) * rng.uniform(10, 25)
     turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
-    return (points @ turn.T + shift).astype(np.float32)
+    moved: npt.NDArray[np.float32] = turn.astype(np.float32) @ points + shift.astype(np.float32)[:, None]
+    return moved
