@@ -17,7 +17,6 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from cmc_sdk.bundle.manifest import IntensityRule
 from cmc_sdk.errors import DataError
 from cmc_sdk.imaging.nifti import read_volume
 from cmc_sdk.imaging.volume import Volume
@@ -27,6 +26,7 @@ from cmc_sdk.training.data.randomness import random_generator
 MODALITIES = ("a", "b")
 CLASSES = 3
 LABELLED = 3
+MIN_UNLABELLED = 20
 TEST = 24
 GRID = 32
 SPACING_MM = (1.25, 1.75, 1.375)
@@ -73,9 +73,9 @@ def load_patients(folder: Path, *, misaligned: bool) -> tuple[Patient, ...]:
         DataError: Too few pairs.
     """
     files = sorted((folder / "images").glob("*.nii.gz"))
-    if len(files) < LABELLED + 20 + TEST - 4:
+    if len(files) < LABELLED + MIN_UNLABELLED + TEST:
         raise DataError(
-            f"{folder} holds {len(files)} images; the task needs 49",
+            f"{folder} holds {len(files)} images; the task needs {LABELLED + MIN_UNLABELLED + TEST}",
             mend="set CMC_TEST_DATA to the test data, which has msd_hippocampus in it",
         )
     return tuple(
