@@ -69,8 +69,8 @@ def write_volume(volume: Volume, path: str | os.PathLike[str]) -> None:
 
     A volume on the grid of a NIfTI file (`Volume.with_array`) gets that file's geometry bit for bit: sform, qform,
     their codes, pixdim with qfac, units, and NIfTI-1 or -2. Any other volume gets its affine as sform, and as qform
-    too unless it is sheared, both with code 1 (scanner), in mm. Voxels are written as they are stored, bool as uint8
-    and float16 as float32, with their slope and intercept.
+    too where a qform can hold it (no shear), both with code 1 (scanner), in mm. Voxels are written as they are
+    stored, bool as uint8 and float16 as float32, with their slope and intercept.
 
     Args:
         volume: What to write.

@@ -12,7 +12,10 @@ import numpy.typing as npt
 from cmc_sdk.errors import GeometryError
 from cmc_sdk.imaging.geometry import displacement_mm, extent_mm
 
-__all__ = ["read_affine"]
+__all__ = ["SAME_PLACE", "read_affine"]
+
+# Two forms say the same if no voxel is farther apart than this share of the smallest spacing.
+SAME_PLACE = 0.1
 
 _UNIT_MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 _MOST_EXTENT_MM = 10_000.0
@@ -115,6 +118,6 @@ def _disagreement(
             mend=_SET_ONE_CODE,
         )
     apart = displacement_mm(sform, qform, size_vox=size_vox)
-    if apart <= 0.1 * float(np.linalg.norm(sform[:3, :3], axis=0).min()):
+    if apart <= SAME_PLACE * float(np.linalg.norm(sform[:3, :3], axis=0).min()):
         return ()
     return (f"{path}: its sform and qform place voxels up to {apart:.3g} mm apart; the sform is used",)

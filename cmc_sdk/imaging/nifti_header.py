@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cmc_sdk.errors import DataError
-from cmc_sdk.imaging.nifti_affine import read_affine
+from cmc_sdk.imaging.geometry import displacement_mm
+from cmc_sdk.imaging.nifti_affine import SAME_PLACE, read_affine
 from cmc_sdk.imaging.volume import Volume
 
 __all__ = ["HEADER_BYTES", "NiftiGeometry", "NiftiHeader", "header_for", "parse_header"]
@@ -233,9 +234,9 @@ def _kept_header(volume: Volume) -> Any:
 
 def _set_geometry(header: Any, volume: Volume) -> None:
     header.set_xyzt_units("mm")
-    directions = volume.affine_mm[:3, :3] / np.asarray(volume.spacing_mm)
-    if np.abs(directions.T @ directions - np.eye(3)).max() < 1e-5:
-        header.set_qform(volume.affine_mm, code=1)
-    else:  # a qform cannot hold shear: only the sform says the truth
-        header["pixdim"][1:4] = volume.spacing_mm
     header.set_sform(volume.affine_mm, code=1)
+    header.set_qform(volume.affine_mm, code=1)
+    apart = displacement_mm(header.get_qform(), volume.affine_mm, size_vox=volume.size_vox)
+    if apart > SAME_PLACE * min(volume.spacing_mm):
+        # A qform cannot hold shear (nor, in 32 bits, every oblique half turn): only the sform says the truth.
+        header["qform_code"] = 0

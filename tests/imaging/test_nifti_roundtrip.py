@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cmc_sdk import Volume, read_volume, write_volume
-from tests.imaging.grids import AXIS_ORDERS, affines, save_nifti, signed_permutation, sizes
+from tests.imaging.grids import AXIS_ORDERS, affines, rotation, save_nifti, signed_permutation, sizes
 from tests.reference.geometry import header_block, nifti1_fields, qform_matrix, sform_matrix
 
 DTYPES = [np.uint8, np.int8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64, np.float32, np.float64]
@@ -100,11 +100,21 @@ def test_a_volume_without_a_file_keeps_its_place(folder, affine, size):
     again = read_volume(folder / "made.nii.gz")
     assert again.same_grid(volume)
     assert np.array_equal(again.stored, volume.stored)
+    assert again.notes == ()
     header = nib.load(folder / "made.nii.gz").header
-    sheared = abs(affine[:3, 0] @ affine[:3, 1]) > 1e-4 * np.prod(np.linalg.norm(affine[:3, :2], axis=0))
     assert int(header["sform_code"]) == 1
-    assert int(header["qform_code"]) == (0 if sheared else 1)
     assert np.allclose(header.get_zooms(), volume.spacing_mm, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("shear", "code"), [(0.0, 1), (1e-6, 1), (0.3, 0)])
+def test_a_qform_is_written_where_it_can_hold_the_affine(tmp_path, shear, code):
+    affine = np.eye(4)
+    affine[:3, :3] = rotation((0.1, 0.2, 0.3)) @ np.array([[1, shear, 0], [0, 1, 0], [0, 0, 1]]) * (0.5, 1.0, 3.0)
+    write_volume(Volume(np.zeros((60, 50, 40), np.uint8), affine), tmp_path / "made.nii.gz")
+    fields = nifti1_fields(header_block(tmp_path / "made.nii.gz"))
+    assert (fields.sform_code, fields.qform_code) == (1, code)
+    assert np.allclose(sform_matrix(fields), affine, atol=1e-6)
+    assert np.allclose(qform_matrix(fields), affine, atol=1e-5) == bool(code)
 
 
 @pytest.mark.parametrize("forms", ["sform", "qform"])
