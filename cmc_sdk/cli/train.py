@@ -17,7 +17,7 @@ Examples:
   cmc data phantom phantom && cmc train tiny
   cmc train amos_10 --set data.datalist=/data/amos.yaml --set optimiser.lr=1e-4
   cmc train runs/tiny/config.yaml --resume
-  torchrun --nproc-per-node 2 -m cmc_sdk.cli train recipe.yaml
+  torchrun --nproc-per-node 2 --no-python cmc train recipe.yaml
 """
 
 

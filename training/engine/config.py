@@ -22,7 +22,7 @@ class OptimiserConfig(Settings):
 
     Args:
         lr: Learning rate at the end of the warm-up.
-        final_lr: Learning rate at the last step.
+        final_lr: What the cosine ends at.
         warmup_steps: Steps from 0 to `lr`; at most all steps.
         weight_decay: On weights of two or more axes; biases, norms and scalars are never decayed.
         betas: AdamW's averages.

@@ -23,6 +23,7 @@ __all__ = [
     "datalist_sha256",
     "load_run",
     "make_run_folder",
+    "remove_leftovers",
     "require_space",
     "write_json",
 ]
@@ -164,6 +165,13 @@ def make_run_folder(paths: RunPaths, *, config: TrainConfig, spec: ModelSpec) ->
         (temporary / "checkpoints").mkdir()
         (temporary / "config.yaml").write_text(dump_config(config), encoding="utf-8")
         (temporary / "spec.json").write_text(spec.model_dump_json(indent=2), encoding="utf-8")
+
+
+def remove_leftovers(paths: RunPaths) -> None:
+    """Remove what a process that was killed while writing left under a temporary name."""
+    for folder in (paths.folder, paths.last.parent):
+        for path in folder.glob(".????????.*"):
+            path.unlink(missing_ok=True)
 
 
 def require_space(folder: Path, *, needed_bytes: int) -> None:

@@ -44,9 +44,9 @@ def position(step: int, *, stages: StagesConfig) -> Position:
 
 
 def learning_rate(step: int, *, config: OptimiserConfig, total: int) -> float:
-    """Learning rate of `step`: linear to `lr` over the warm-up, then half a cosine down to `final_lr` at the last."""
+    """Learning rate of `step`: linear to `lr` over the warm-up, then half a cosine down to `final_lr` at `total`."""
     warmup = min(config.warmup_steps, total)
     if step < warmup:
         return config.lr * (step + 1) / warmup
-    fraction = (step - warmup) / max(1, total - 1 - warmup)
-    return config.final_lr + 0.5 * (config.lr - config.final_lr) * (1.0 + math.cos(math.pi * min(1.0, fraction)))
+    fraction = (step - warmup) / (total - warmup)
+    return config.final_lr + 0.5 * (config.lr - config.final_lr) * (1.0 + math.cos(math.pi * fraction))

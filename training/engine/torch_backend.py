@@ -96,8 +96,9 @@ class _Evaluating(contextlib.ExitStack):
 
     def __enter__(self) -> _Evaluating:
         super().__enter__()
-        self._network.eval()
-        self.callback(self._network.train, self._was_training)
+        if self._was_training:
+            self._network.eval()
+            self.callback(self._network.train)
         self.enter_context(torch.inference_mode())
         if self._precision != "f32":
             device = next(self._network.parameters()).device.type

@@ -26,6 +26,7 @@ from cmc_sdk.training.engine.run_folder import (
     check_run_folder,
     datalist_sha256,
     make_run_folder,
+    remove_leftovers,
     require_space,
     write_json,
 )
@@ -37,7 +38,7 @@ from cmc_sdk.training.engine.validation import mean_dice, measure
 from cmc_sdk.training.methods import Method, build_method
 from cmc_sdk.training.model import build_network, save_network
 
-__all__ = ["train"]
+__all__ = ["launch", "train"]
 
 Progress = Callable[[str, int, int], None]
 
@@ -70,7 +71,7 @@ def train(
         TrainingError: A loss or gradient is not finite.
         ResourceError: The disk is full.
     """
-    fabric = _launch(config)
+    fabric = launch(config)
     prepared = prepare(config, processes=fabric.world_size)
     paths = check_run_folder(prepared.config, spec=prepared.spec, resume=resume)
     for warning in prepared.warnings if fabric.is_global_zero else ():
@@ -111,8 +112,11 @@ class _Training:
         self.labelled = self._source(prepared, "labelled")
         learns = config.stages.semi > 0 and config.method != "supervised"
         self.unlabelled = self._source(prepared, "unlabelled") if learns else None
-        if fabric.is_global_zero and not resume:
-            make_run_folder(paths, config=config, spec=self.spec)
+        if fabric.is_global_zero:
+            if resume:
+                remove_leftovers(paths)
+            else:
+                make_run_folder(paths, config=config, spec=self.spec)
             require_space(paths.folder, needed_bytes=_checkpoint_bytes(self.method))
         fabric.barrier()
 
@@ -176,7 +180,7 @@ class _Training:
     def _validate(self, log: RunLog) -> None:
         """Measure; keep the weights where their mean over modalities is the best so far."""
         cases = self.cases if self.done == self.config.stages.total else self.cases[: self.config.validation.max_cases]
-        segmenter = Segmenter(self.spec, TorchBackend(self.method.network))
+        segmenter = Segmenter(self.spec, TorchBackend(self.method.network.eval()))
         scores = measure(
             segmenter,
             cases,
@@ -257,7 +261,7 @@ def scores_by_modality(table: Any) -> list[float]:
     return means
 
 
-def _launch(config: TrainConfig) -> Fabric:
+def launch(config: TrainConfig) -> Fabric:
     """Fabric on the device; under `torchrun` one of its processes (gloo on CPU, nccl on GPUs)."""
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     local = int(os.environ.get("LOCAL_WORLD_SIZE", str(processes)))
