@@ -115,6 +115,7 @@ class _Aligned(_Base):
         part = [slice(None)] * 4
         part[1 + self._axis] = slice(*along.source)
         part[1 + self._first] = slice(*across.source)
+        part[1 + self._second] = slice(*self._last.source)
         logits = np.ascontiguousarray(ring[tuple(part)])
         logits = apply_kernel(logits, along, axis=self._axis - 3, origin=along.source[0])
         logits = apply_kernel(logits, across, axis=self._first - 3, origin=across.source[0])
@@ -139,7 +140,7 @@ class _Oblique(_Base):
         self._order = [dominant, *(a for a in range(3) if a != dominant)]
         self._labels = self.labels.transpose(self._order)
         self._confidence = self.confidence.transpose(self._order)
-        self._written = 0  # slices of the model grid below which every target voxel has its label
+        self._written = -1  # last slice of the model grid up to which every target voxel has its label
 
     def write(self, ring: npt.NDArray[np.float32], *, base: int, until: int, last: bool) -> None:
         low, high = self._written, until - 1
@@ -167,7 +168,7 @@ class _Oblique(_Base):
         along = self._axis_positions(linear, offset, shape, self._axis)
         # A voxel at exactly `high` is labelled now; the next call begins above it.
         ready = (along <= high) | last
-        if low > 0:
+        if low >= 0:
             ready &= along > low
         if not ready.any():
             return

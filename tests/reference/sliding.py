@@ -38,7 +38,7 @@ def trilinear(field, position):
     corners = []
     for coordinate, size in zip(position, field.shape[1:], strict=True):
         inside = min(max(coordinate, 0.0), size - 1.0)
-        lower = min(int(math.floor(inside)), max(size - 2, 0))
+        lower = min(math.floor(inside), max(size - 2, 0))
         corners.append(((lower, 1.0 - (inside - lower)), (min(lower + 1, size - 1), inside - lower)))
     for (x, a), (y, b), (z, c) in itertools.product(*corners):
         value += a * b * c * field[:, x, y, z]
