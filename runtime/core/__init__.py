@@ -6,7 +6,6 @@ What stands here is all that the rest of cmc-sdk uses of it.
 from __future__ import annotations
 
 from cmc_sdk.runtime.core.accumulate import Accumulator, ring_size
-from cmc_sdk.runtime.core.components import ComponentSummary, summarise_components
 from cmc_sdk.runtime.core.geometry import ModelGrid, boxes_overlap, extend_grid, model_grid
 from cmc_sdk.runtime.core.intensity import (
     IntensityStatistics,
@@ -19,7 +18,6 @@ from cmc_sdk.runtime.core.windows import constant_value, gaussian_axes, longest_
 
 __all__ = [
     "Accumulator",
-    "ComponentSummary",
     "IntensityStatistics",
     "ModelGrid",
     "boxes_overlap",
@@ -33,6 +31,5 @@ __all__ = [
     "normalised_background",
     "ring_size",
     "sample_window",
-    "summarise_components",
     "window_starts",
 ]
