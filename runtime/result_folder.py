@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cmc_sdk.bundle.manifest import ModelSpec
-from cmc_sdk.errors import InputError
+from cmc_sdk.errors import InputError, ResourceError
 from cmc_sdk.files import atomic_directory
 from cmc_sdk.imaging.nifti import write_volume
 from cmc_sdk.imaging.volume import Volume
@@ -72,10 +72,10 @@ def write_result(
     if path.is_dir():
         path.rmdir()  # empty, as was just checked: the finished folder takes its place
     with atomic_directory(path) as temporary:
-        for modality in result.labels:
-            for kind, volume in (("labels", result.labels[modality]), ("confidence", result.confidence[modality])):
-                names[f"{kind}_{modality}"] = f"{kind}_{modality}.nii.gz"
-                write_volume(volume, temporary / names[f"{kind}_{modality}"])
+        try:
+            _write_volumes(result, names=names, folder=temporary)
+        except ResourceError as error:  # the user knows the folder that was asked for, not the one beside it
+            raise ResourceError(error.what.replace(str(temporary), str(path)), mend=error.mend) from error
         names["record"] = "record.json"
         (temporary / names["record"]).write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", "utf-8")
         if report:
@@ -83,3 +83,10 @@ def write_result(
             page = render_report(result, images=images, spec=spec, record=document)
             (temporary / names["report"]).write_text(page, "utf-8")
     return {name: path / file for name, file in names.items()}
+
+
+def _write_volumes(result: Result, *, names: dict[str, str], folder: Path) -> None:
+    for modality in result.labels:
+        for kind, volume in (("labels", result.labels[modality]), ("confidence", result.confidence[modality])):
+            names[f"{kind}_{modality}"] = f"{kind}_{modality}.nii.gz"
+            write_volume(volume, folder / names[f"{kind}_{modality}"])

@@ -307,5 +307,5 @@ def test_a_full_disk(
 
     monkeypatch.setattr(nifti, "write_bytes", write)
     outcome = cmc("infer", bundle, "--image", f"ct={scans['ct']}", "-o", tmp_path / "out")
-    check(outcome, "out", "No space left", "free space", code=1)
+    check(outcome, r"/out/confidence", "No space left", "free space", code=1)
     untouched()
