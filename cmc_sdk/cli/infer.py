@@ -91,6 +91,8 @@ def command(
     out.print(f"quality  {result.quality.status}", markup=False)
     for reason in result.quality.reasons:
         out.print(f"         {reason}", markup=False)
+    for warning in result.record.warnings:
+        out.print(f"warning  {warning}", markup=False)
     for name, path in files.items():
         out.print(f"{name.replace('_', ' ')}: {path}", markup=False)
 

@@ -105,6 +105,7 @@ def test_scans_on_two_grids_are_paired_only_on_demand(
         words = ["--image", f"ct={scans['ct']}", "--image", f"mr={scans['mr']}", "--pairing", pairing]
         done = cmc("infer", bundle, *words, "-o", out)
         assert done.code == 0, done.err
+        assert ("--pairing registered" in done.out) is (pairing == "auto")
         assert read_volume(out / "labels_mr.nii.gz").size_vox == (20, 22, 12)
         records[pairing] = json.loads((out / "record.json").read_text())
     assert any("--pairing registered" in warning for warning in records["auto"]["warnings"])
