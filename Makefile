@@ -35,6 +35,10 @@ bench-method: $(STAMP)
 bench-inference: $(STAMP)
 	$(BIN)/python -m benchmarks.inference
 
+# RUN=runs/NAME: the run whose network is exported and compared.
+bench-parity: $(STAMP)
+	$(BIN)/python -m benchmarks.parity $(RUN)
+
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip

@@ -134,8 +134,8 @@ def _openvino() -> BackendState:
 
 
 def _telemetry_blocked() -> bool:
-    """After `_openvino` ran: the module that reports home must not have come in with it."""
-    return sys.modules.get("openvino_telemetry") is None
+    """After `_openvino` ran: the module that reports home must not have come in with it, only nothing or a stand-in."""
+    return getattr(sys.modules.get("openvino_telemetry"), "__file__", None) is None
 
 
 def _gpu_driver() -> bool:
