@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -126,3 +127,7 @@ def hash_volume(volume: Volume) -> str:
     for index in range(volume.size_vox[2]):
         digest.update(np.asfortranarray(volume.stored[:, :, index], dtype=dtype).tobytes(order="F"))
     return digest.hexdigest()
+
+
+if __name__ == "__main__":
+    print(json.dumps(record_schema(), indent=2))
