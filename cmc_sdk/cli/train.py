@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 import click
@@ -44,6 +45,8 @@ def command(config: str, overrides: tuple[str, ...], resume: bool, output: str |
         raise TrainingError(
             "stopped by Ctrl-C; the last checkpoint stands", mend="continue with the same command and --resume"
         ) from error
+    if os.environ.get("RANK", "0") != "0":
+        return  # under torchrun the first process speaks for all
     summary = json.loads(paths.summary.read_text(encoding="utf-8"))
     if as_json:
         emit_json({"run": str(paths.folder), "report": str(paths.report), **summary})
@@ -52,17 +55,18 @@ def command(config: str, overrides: tuple[str, ...], resume: bool, output: str |
 
 
 def _note(text: str) -> None:
-    stderr().print(f"note: {text}")
+    stderr().print(f"note: {text}", markup=False)
 
 
 def _print(folder: str, report: str, summary: dict[str, Any]) -> None:
-    out = stdout()
-    out.print(f"run      {folder}")
+    lines = [f"run      {folder}"]
     for row in summary["validated_subsets"]:
+        word = "case" if row["cases"] == 1 else "cases"
         for modality, dice in row["dice"].items():
             organs = ", ".join(f"{name} {'–' if value is None else f'{value:.3f}'}" for name, value in dice.items())
-            out.print(f"Dice     {modality} given {' + '.join(row['present'])}: {organs}  ({row['cases']} cases)")
+            lines.append(f"Dice     {modality} given {' + '.join(row['present'])}: {organs}  ({row['cases']} {word})")
     for name, value in summary["fused_minus_alone"].items():
         if value is not None:
-            out.print(f"gain     {name}: {value:+.3f} from the other modalities")
-    out.print(f"report   {report}")
+            lines.append(f"gain     {name}: {value:+.3f} Dice from the other modalities")
+    lines.append(f"report   {report}")
+    stdout().print("\n".join(lines), markup=False)

@@ -11,7 +11,7 @@ __all__ = ["Series", "line_chart"]
 Series = Sequence[tuple[float, float]]
 
 WIDTH, HEIGHT = 560, 250
-LEFT, RIGHT, TOP, BOTTOM = 54, 12, 12, 34
+LEFT, RIGHT, TOP, BOTTOM = 54, 12, 22, 34
 COLOURS = ("#2563eb", "#dc2626", "#059669", "#d97706", "#7c3aed", "#0891b2", "#db2777", "#65a30d", "#475569", "#92400e")
 
 
@@ -62,7 +62,7 @@ def line_chart(
             f'<rect class="{shade}" x="{left:.1f}" y="{TOP}" width="{width:.1f}" height="{HEIGHT - TOP - BOTTOM}"/>'
         )
         if width > 9 * len(name):
-            parts.append(f'<text class="stage" x="{left + width / 2:.1f}" y="{TOP + 13}">{html.escape(name)}</text>')
+            parts.append(f'<text class="stage" x="{left + width / 2:.1f}" y="{TOP - 7}">{html.escape(name)}</text>')
     for tick in ticks:
         y = y_of(tick)
         parts.append(f'<line class="rule" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')

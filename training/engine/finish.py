@@ -51,23 +51,24 @@ def finish_run(
     network = load_network(paths.best).to(fabric.device)
     segmenter = Segmenter(spec, TorchBackend(network))
     found = final_scores(segmenter, cases, batch=config.validation.batch, fabric=fabric, progress=progress)
-    if not fabric.is_global_zero:
-        return
-    summary = {
-        "validated_subsets": [row.model_dump(mode="json") for row in subset_scores(found, spec=spec)],
-        "seen": {name: item.model_dump(mode="json") for name, item in seen_ranges(found, cases, spec=spec).items()},
-        "fused_minus_alone": {
-            name: value if math.isfinite(value) else None for name, value in gaps(found, spec=spec).items()
-        },
-        "best": dict(best),
-        "provenance": {
-            **provenance,
-            "config": config.model_dump(mode="json"),
-            "seed": config.seed,
-            "code_version": metadata.version("cmc-sdk"),
-            "pretrained": config.model.pretrained is not None,
-        },
-        "seconds": round(seconds, 1),
-    }
-    write_json(paths.summary, summary)
-    write_report(paths, config=config, summary=summary)
+    if fabric.is_global_zero:
+        summary = {
+            "validated_subsets": [row.model_dump(mode="json") for row in subset_scores(found, spec=spec)],
+            "seen": {name: item.model_dump(mode="json") for name, item in seen_ranges(found, cases, spec=spec).items()},
+            "fused_minus_alone": {
+                name: value if math.isfinite(value) else None for name, value in gaps(found, spec=spec).items()
+            },
+            "best": dict(best),
+            "provenance": {
+                **provenance,
+                "method": config.method,
+                "config": config.model_dump(mode="json"),
+                "seed": config.seed,
+                "code_version": metadata.version("cmc-sdk"),
+                "pretrained": config.model.pretrained is not None,
+            },
+            "seconds": round(seconds, 1),
+        }
+        write_json(paths.summary, summary)
+        write_report(paths, config=config, summary=summary)
+    fabric.barrier()

@@ -17,6 +17,10 @@ from cmc_sdk.training.engine.run_log import read_log
 __all__ = ["write_report"]
 
 Line = Mapping[str, Any]
+_WATCHED = {
+    "channel_variance": ("Channel variance of the features", "towards 0: constant channels, the trivial answer to CSC"),
+    "foreground_ratio": ("Foreground share of unlabelled windows", ""),
+}
 
 
 def write_report(paths: RunPaths, *, config: TrainConfig, summary: Mapping[str, Any]) -> None:
@@ -52,10 +56,7 @@ def _facts(config: TrainConfig, steps: Sequence[Line], validations: Sequence[Lin
     best = max(validations, key=lambda line: line["mean_dice"] or 0.0, default=None)
     facts = [
         ("method", config.method),
-        (
-            "backbone",
-            f"{config.model.backbone}" + (f" {config.model.preset}" if "sam" in config.model.backbone else ""),
-        ),
+        ("backbone", "U-Net" if config.model.backbone == "unet3d" else f"SAM-Med3D {config.model.preset}"),
         ("steps", f"{done} of {config.stages.total}"),
         ("best Dice", "–" if best is None else f"{_dice(best['mean_dice'])} at step {best['step']}"),
         ("seed", str(config.seed)),
@@ -98,8 +99,7 @@ def _charts(config: TrainConfig, steps: Sequence[Line], validations: Sequence[Li
         first += length
     shared: dict[str, Any] = {"last_step": float(config.stages.total), "stages": stages}
     yield line_chart("Validation Dice", _by_modality(validations, "mean_by_modality"), y_range=(0.0, 1.0), **shared)
-    yield line_chart("Loss", _series(steps, lambda line: {"total": line["loss"]}), **shared)
-    yield line_chart("Loss terms", _series(steps, lambda line: line["terms"]), **shared)
+    yield line_chart("Loss", _series(steps, lambda line: {"total": line["loss"], **line["terms"]}), **shared)
     for modality in validations[-1]["dice"] if validations else ():
         per_organ = _series(validations, lambda line, name=modality: line["dice"][name])  # type: ignore[misc]
         yield line_chart(f"Validation Dice by organ: {modality}", per_organ, y_range=(0.0, 1.0), **shared)
@@ -109,14 +109,18 @@ def _charts(config: TrainConfig, steps: Sequence[Line], validations: Sequence[Li
         note="far above 1: over-segmentation, the mark of a harmful CAC",
         **shared,
     )
-    for title, words in (("MIA: mean diagonal and entropy of A", ("diagonal", "entropy")), ("MIA: τ and γ", ())):
-        series = _series(steps, lambda line: line.get("mia", {}))
-        chosen = {name: points for name, points in series.items() if any(word in name for word in words) == bool(words)}
-        rest = {k: v for k, v in series.items() if not any(word in k for word in ("diagonal", "entropy"))}
-        yield line_chart(title, chosen if words else rest, **shared)
-    others = _series(steps, lambda line: line.get("watch", {}))
-    for name, points in others.items():
-        yield line_chart(name.replace("_", " "), {name: points}, **shared)
+    mia = _series(steps, lambda line: line.get("mia", {}))
+    for word, note in (("diagonal", "near 1: MIA mixes nothing"), ("entropy", "near log C: A is uniform")):
+        chosen = {name.partition("/")[0]: points for name, points in mia.items() if name.endswith(f"/{word}")}
+        yield line_chart(f"MIA: mean {word} of A", chosen, note=note, **shared)
+    scalars = {name: points for name, points in mia.items() if "/" not in name}
+    yield line_chart("MIA: τ and γ", scalars, **shared)
+    watched = _series(steps, lambda line: line.get("watch", {}))
+    for head in dict.fromkeys(name.partition("/")[0] for name in watched):
+        chosen = {name.partition("/")[2]: points for name, points in watched.items() if name.startswith(f"{head}/")}
+        title, note = _WATCHED.get(head, (head.replace("_", " "), ""))
+        yield line_chart(title, chosen, note=note, **shared)
+    yield line_chart("Weights of the terms", _series(steps, lambda line: line.get("weights", {})), **shared)
     yield line_chart("Learning rate", _series(steps, lambda line: {"learning rate": line["lr"]}), **shared)
     yield line_chart("Gradient norm", _series(steps, lambda line: {"norm": line["gradient_norm"]}), **shared)
 
