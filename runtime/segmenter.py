@@ -93,6 +93,7 @@ class Segmenter:
         statistics = {name: self._statistics(name, volume) for name, volume in volumes.items()}
         since = stages.add("statistics", since)
         groups, warnings = plan_groups(volumes, spec=self.spec, pairing=pairing)
+        warnings += tuple(f"{name}: {note}" for name, volume in volumes.items() for note in volume.notes)
         total, labelled, before = sum(len(group.starts) for group in groups), dict[str, Labelled](), 0
         for group in groups:
 

@@ -120,4 +120,4 @@ def _disagreement(
     apart = displacement_mm(sform, qform, size_vox=size_vox)
     if apart <= SAME_PLACE * float(np.linalg.norm(sform[:3, :3], axis=0).min()):
         return ()
-    return (f"{path}: its sform and qform place voxels up to {apart:.3g} mm apart; the sform is used",)
+    return (f"its sform and qform place voxels up to {apart:.3g} mm apart; the sform is used",)

@@ -27,7 +27,7 @@ class Volume:
         header: Geometry of the file that it came from, kept so that a label on this grid is written with the same
             geometry bit for bit; opaque outside the reader that made it.
         notes: What the reader wants the user to know, for example that sform and qform differ and which was used;
-            a run record lists them as warnings.
+            without the file's name, since a run record lists them as warnings.
 
     Raises:
         GeometryError: Not 3-D, an empty axis, or an affine that is not finite, not invertible or not affine.

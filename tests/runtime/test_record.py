@@ -7,6 +7,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -50,6 +51,23 @@ def test_the_record_names_no_file_and_no_patient(record):
         if word != "/":
             assert word not in text
     assert str(Path.home()) not in text
+
+
+def test_what_the_reader_noted_is_a_warning():
+    volume = replace(blob_scan(AFFINE, (18, 18, 18)), notes=("its sform and qform differ; the sform is used",))
+    warnings = Segmenter(make_spec(), StubBackend()).infer({"mr": volume}).record.warnings
+    assert warnings == ("mr: its sform and qform differ; the sform is used",)
+
+
+def test_notes_of_a_file_do_not_name_it(tmp_path):
+    image = nib.Nifti1Image(np.zeros((8, 8, 8), np.int16), AFFINE)
+    moved = AFFINE.copy()
+    moved[0, 3] = 5.0
+    image.set_sform(AFFINE, code=1)
+    image.set_qform(moved, code=1)
+    nib.save(image, tmp_path / "DOE_JOHN.nii")
+    (note,) = read_volume(tmp_path / "DOE_JOHN.nii").notes
+    assert "DOE" not in note
 
 
 def test_the_record_goes_round_as_json(record):
