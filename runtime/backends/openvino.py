@@ -75,7 +75,7 @@ class _Model:
         batch = len(next(iter(inputs.values())))
         try:
             if batch not in self._requests:
-                self._requests[batch] = self._compile(inputs)
+                self._requests[batch] = self._compile(batch)
             request = self._requests[batch]
             found = request.infer(dict(inputs), share_inputs=True)
         except Exception as error:  # as above
@@ -83,7 +83,13 @@ class _Model:
         # A copy: the request overwrites its tensors at the next window.
         return {name: np.array(found[name]) for name in self._outputs}
 
-    def _compile(self, inputs: Mapping[str, Array]) -> Any:
+    def _compile(self, batch: int) -> Any:
         model = self._model if len(self._requests) == 0 else self._model.clone()
-        model.reshape({name: list(array.shape) for name, array in inputs.items()})
+        shapes = {}
+        for item in model.inputs:
+            # Only the batch is settled: an input of another shape than the graph's is refused when it comes.
+            shape = item.get_partial_shape()
+            shape[0] = batch
+            shapes[item.get_any_name()] = shape
+        model.reshape(shapes)
         return self._core.compile_model(model, "CPU", self._settings).create_infer_request()
