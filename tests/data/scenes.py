@@ -26,14 +26,22 @@ ORIENTATIONS = [
 
 
 def oriented_affine(
-    orientation: str, *, spacing: Sequence[float], size: Sequence[int], centre: Sequence[float] = (0.0, 0.0, 0.0)
+    orientation: str,
+    *,
+    spacing: Sequence[float],
+    size: Sequence[int],
+    centre: Sequence[float] = (0.0, 0.0, 0.0),
+    tilt_degrees: float = 0.0,
 ) -> np.ndarray:
-    """Affine of a grid of `size` whose voxel axes run as `orientation` says and whose middle lies at `centre`."""
+    """Affine of a grid of `size` whose axes run as `orientation` says, turned about S, with its middle at `centre`."""
     affine = np.eye(4)
     affine[:3, :3] = 0.0
     for axis, letter in enumerate(orientation):
         row = "RASLPI".index(letter) % 3
         affine[row, axis] = spacing[axis] if letter in "RAS" else -spacing[axis]
+    angle = np.deg2rad(tilt_degrees)
+    turn = [[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]]
+    affine[:3, :3] = np.array(turn) @ affine[:3, :3]
     affine[:3, 3] = np.asarray(centre) - affine[:3, :3] @ ((np.asarray(size) - 1) / 2)
     return affine
 
@@ -81,6 +89,7 @@ def ramp_study(
     pairing: str = "registered",
     centres: Mapping[str, Sequence[float]] | None = None,
     classes: Sequence[Any] = ("a", "b"),
+    tilts: Mapping[str, float] | None = None,
 ) -> Datalist:
     """Two labelled cases and one unlabelled, whose images hold 1000 + 1·x + 2·y + 3·z (mm).
 
@@ -94,7 +103,9 @@ def ramp_study(
             size = (24 + place, 22, 20 + place)
             centre = (centres or {}).get(modality, (0.0, 0.0, 0.0))
             spacing = (4.0 + 0.25 * place, 4.0, 4.5 - 0.25 * place)
-            affine = oriented_affine(orientation, spacing=spacing, size=size, centre=centre)
+            affine = oriented_affine(
+                orientation, spacing=spacing, size=size, centre=centre, tilt_degrees=(tilts or {}).get(modality, 0.0)
+            )
             where = positions(affine, size)
             image = (1000 + where @ np.array([1.0, 2.0, 3.0])).astype(np.float32)
             inside = (np.abs(where - np.asarray(centre)) < 20).all(axis=-1)

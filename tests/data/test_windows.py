@@ -83,6 +83,15 @@ def test_every_draw_is_a_function_of_seed_step_and_sample(phantom):
     assert not torch.equal(plain.images["ct"], wanted.images["ct"])
 
 
+def test_samples_of_one_step_and_case_differ(tmp_path):
+    source = raw_source(ramp_study(tmp_path, orientations={"one": "RAS"}), foreground_share=0.0)
+    batch = source.batch(0, size=6)
+    windows = [batch.images["one"][row] for row, case in enumerate(batch.cases) if case == "c0"]
+    assert len(windows) == 3
+    assert not torch.equal(windows[0], windows[1])
+    assert not torch.equal(windows[1], windows[2])
+
+
 def test_global_random_state_is_neither_used_nor_touched(phantom):
     source = WindowSource(
         phantom, split="labelled", config=config(**AUGMENTED), spec=spec_of(phantom, window=16, spacing=10.0), seed=0
@@ -109,13 +118,13 @@ def test_a_pass_shows_every_case_once(phantom):
 
 @pytest.mark.parametrize("second", ["LPS", "PIR", "SAL"])
 def test_world_windows_show_the_same_physical_box(tmp_path, second):
-    datalist = ramp_study(tmp_path, orientations={"one": "RAS", "two": second})
+    datalist = ramp_study(tmp_path, orientations={"one": "RAS", "two": second}, tilts={"two": 20.0})
     spatial = SpatialAugmentation(rotate_probability=1.0, rotate_degrees=8, scale=(1.1, 1.2), scale_probability=1.0)
     for split in ("labelled", "unlabelled"):
         batch = raw_source(datalist, split=split, spatial=spatial).batch(0, size=6)
         # Corners of a turned window may leave one of the volumes.
         near = (batch.images["one"] - batch.images["two"]).abs() < 5e-4  # 2 mm along x
-        assert near.float().mean() > 0.97
+        assert near.float().mean() > 0.93
         assert batch.images["one"].std() > 0.01
 
 
