@@ -1,0 +1,141 @@
+"""How much faster and leaner is the runtime: `make bench-inference`.
+
+One run, one scan file, one network on both sides (preset base with the short form of attention, one modality, 14
+classes, random weights): `cmc infer` on OpenVINO f32 against MONAI's sliding window on torch eager with the logits
+resampled back. Then both again with a stand-in for the network that gives outputs of the same shape, so that memory is
+compared without it. Each side is a process of its own: its wall time counts from start to exit, imports, loading and
+writing included, and its memory is the largest resident set that the system counted.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import platform
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import click
+
+from benchmarks.inference.case import SETTINGS, Case, SidePaths
+from benchmarks.inference.children import run_child, run_module
+from cmc_sdk.files import atomic_file
+
+REQUIRED_TIME_RATIO = 2.0
+REQUIRED_MEMORY_RATIO = 3.0
+RESULTS = Path(__file__).parents[1] / "results" / "inference.json"
+
+
+def run_sides(paths: SidePaths, *, threads: int, stand_in: bool) -> dict[str, Any]:
+    """Both sides on the prepared case, one after the other, and how far their labels agree."""
+    folder, name = str(paths.folder), "stand-in" if stand_in else "network"
+    with tempfile.TemporaryDirectory(dir=folder) as temporary:
+        output, labels = Path(temporary) / "sdk", Path(temporary) / "monai.nii.gz"
+        if stand_in:
+            sdk = run_module("sdk_side", folder, "--output", str(output), threads=threads)
+        else:
+            words = ["infer", str(paths.bundle), "--image", f"ct={paths.scan}", "-o", str(output)]
+            sdk = run_child("cmc_sdk.cli", *words, "--backend", "openvino", "--threads", str(threads), threads=threads)
+        record = json.loads((output / "record.json").read_text())
+        sdk["stages"] = record["seconds"]
+        sdk["network"] = f"{record['backend']} {record['precision']}"
+        sdk["windows"], sdk["windows_reused"] = record["windows_run"], record["windows_reused"]
+        flags = ["--stand-in"] if stand_in else []
+        monai = run_module("monai_side", folder, "--output", str(labels), *flags, threads=threads)
+        equal = run_module("compare", str(output / "labels_ct.nii.gz"), str(labels), threads=threads)
+    return {
+        "case": name,
+        "sdk": sdk,
+        "monai": monai,
+        "time_ratio": monai["wall_seconds"] / sdk["wall_seconds"],
+        "memory_ratio": monai["peak_rss_bytes"] / sdk["peak_rss_bytes"],
+        "equal_labels": equal["equal_labels"],
+    }
+
+
+def show(title: str, figures: dict[str, Any]) -> None:
+    """A small table."""
+    click.echo(f"\n{title}")
+    click.echo(f"{'':<8}{'wall s':>10}{'peak MB':>10}  seconds by stage")
+    for side in ("sdk", "monai"):
+        row = figures[side]
+        stages = ", ".join(f"{name} {seconds:.1f}" for name, seconds in row["stages"].items() if seconds >= 0.05)
+        click.echo(f"{side:<8}{row['wall_seconds']:>10.1f}{row['peak_rss_bytes'] / 1e6:>10.0f}  {stages}")
+    click.echo(f"monai / sdk: wall {figures['time_ratio']:.2f}, peak memory {figures['memory_ratio']:.2f}")
+    click.echo(f"windows: {figures['sdk']['windows']} run, {figures['sdk']['windows_reused']} reused")
+    click.echo(f"equal labels: {figures['equal_labels']:.2%} (the sides interpolate the scan differently)")
+
+
+def cpu_model() -> str:
+    """As the system names it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+def judge(document: dict[str, Any]) -> bool:
+    """Print each bar and whether it is met."""
+    bars = [
+        ("network", "time_ratio", "wall time ratio", REQUIRED_TIME_RATIO),
+        ("stand_in", "memory_ratio", "peak memory ratio with the stand-in", REQUIRED_MEMORY_RATIO),
+    ]
+    passed = True
+    click.echo("")
+    for part, key, words, bar in bars:
+        if part in document:
+            ratio = document[part][key]
+            passed &= ratio >= bar
+            click.echo(f"{words}: {ratio:.2f} (required: {bar:g}) {'met' if ratio >= bar else 'MISSED'}")
+    return passed
+
+
+@click.command()
+@click.option("--quick", is_flag=True, help="A small scan and network, for development; no bar is enforced.")
+@click.option("--skip-base", is_flag=True, help="Only the stand-in: memory without the network.")
+@click.option("--threads", default=2, show_default=True, help="CPU threads of either side.")
+@click.option("--folder", type=click.Path(path_type=Path), help="Keep scan and networks here.  [default: temporary]")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Also write the figures here.")
+@click.option("--results", is_flag=True, help="Also write them to benchmarks/results/inference.json.")
+def main(
+    quick: bool, skip_base: bool, threads: int, folder: Path | None, json_path: Path | None, results: bool
+) -> None:
+    """Print time and memory of both sides; exit 1 below a required ratio."""
+    settings = SETTINGS["quick" if quick else "full"]
+    case = Case(**settings, threads=threads)
+    document: dict[str, Any] = {
+        "benchmark": "inference",
+        "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
+        "cpu": cpu_model(),
+        "system": platform.system(),
+        **settings,
+        "threads": threads,
+        "scan": "generated; texture fills the field of view, no air, so that no window is reused",
+        "required": {"time_ratio": REQUIRED_TIME_RATIO, "memory_ratio": REQUIRED_MEMORY_RATIO},
+    }
+    size = "×".join(map(str, case.size_vox))
+    click.echo(f"{document['cpu']}, {threads} threads; {size} voxels at {case.spacing_mm} mm, {document['scan']}")
+    with tempfile.TemporaryDirectory() as temporary:
+        place = folder or Path(temporary)
+        place.mkdir(parents=True, exist_ok=True)
+        case.write(place)
+        run_module("prepare", str(place), "--no-network" if skip_base else "--network", threads=threads)
+        paths = SidePaths(place, case=case)
+        if not skip_base:
+            document["network"] = run_sides(paths, threads=threads, stand_in=False)
+            show(f"network: preset {case.preset}, window {case.window_vox}", document["network"])
+        document["stand_in"] = run_sides(paths, threads=threads, stand_in=True)
+        show("stand-in for the network, 14 classes", document["stand_in"])
+    document["passed"] = judge(document)
+    click.echo(json.dumps(document))
+    for path in [*([json_path] if json_path else []), *([RESULTS] if results else [])]:
+        with atomic_file(path) as target:
+            target.write_text(json.dumps(document, indent=2) + "\n")
+    if not quick and not document["passed"]:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()
