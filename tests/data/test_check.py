@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 
@@ -206,6 +207,19 @@ def test_images_that_cannot_be_right(study):
     # Our writer refuses nothing here; the reader is what must.
     write_volume(Volume(image, AFFINE), study["folder"] / "c2_mr.nii.gz")
     assert found(study) == {("constant-image", "c1", "error"), ("unreadable", "c2", "error")}
+
+
+def test_geometry_that_is_doubtful_or_missing(study):
+    for name, codes, shift in (("c1_ct", (1, 1), 0.7), ("c1_mr", (0, 0), 0.0)):
+        path = study["folder"] / f"{name}.nii.gz"
+        image = nibabel.load(path)
+        affine = image.affine.copy()
+        copy = nibabel.Nifti1Image(np.asarray(image.dataobj), affine)
+        affine[1, 3] += shift
+        copy.set_sform(image.affine, code=codes[0])
+        copy.set_qform(affine, code=codes[1])
+        nibabel.save(copy, path)
+    assert found(study) == {("geometry", "c1", "warning"), ("geometry", "c1", "error")}
 
 
 def test_the_same_image_twice(study):

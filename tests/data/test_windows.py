@@ -227,6 +227,17 @@ def test_labelled_windows_hold_their_class_and_labels_lie_where_the_image_says(t
     assert seen == {1, 2}
 
 
+def test_the_share_of_windows_on_a_class_is_kept(tmp_path):
+    datalist = ramp_study(tmp_path, orientations={"one": "RAS", "two": "PIR"})
+    always, never = (raw_source(datalist, foreground_share=share, window=4) for share in (1.0, 0.0))
+    hits = {
+        name: [bool(label.any()) for step in range(4) for label in source.batch(step, size=6).labels["one"]]
+        for name, source in (("always", always), ("never", never))
+    }
+    assert all(hits["always"])
+    assert 0.05 < np.mean(hits["never"]) < 0.8
+
+
 def test_unlabelled_windows_never_open_a_mask(tmp_path, monkeypatch):
     datalist = ramp_study(tmp_path, orientations={"one": "RAS", "two": "LPS"})
     broken = tmp_path / "mask.nii.gz"
