@@ -10,6 +10,7 @@ import numpy as np
 from cmc_sdk.bundle.manifest import Graph, Manifest
 from cmc_sdk.bundle.reader import Bundle
 from cmc_sdk.errors import BundleError
+from cmc_sdk.runtime.backends.onnx_file import refuse_external_data
 from cmc_sdk.runtime.backends.protocol import Array
 
 __all__ = ["CompiledGraph", "GraphBackend", "find_graph"]
@@ -80,7 +81,9 @@ class GraphBackend:
     def _run(self, part: str, modality: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
         graph = find_graph(self._bundle.manifest, part=part, modality=modality)
         if graph.path not in self._compiled:
-            self._compiled[graph.path] = self.compile_graph(self._bundle.read(graph.path), graph)
+            data = self._bundle.read(graph.path)
+            refuse_external_data(data, name=f"{self._bundle.path}: {graph.path}")
+            self._compiled[graph.path] = self.compile_graph(data, graph)
         # A graph takes only the inputs that it needs: those of an exported network without MIA of a partner are fewer.
         wanted = {item.name: np.ascontiguousarray(inputs[item.name], np.float32) for item in graph.inputs}
         return self._compiled[graph.path].run(wanted)
