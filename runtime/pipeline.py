@@ -80,7 +80,7 @@ def label_group(
         progress: Called with the number of windows done in this group.
 
     Raises:
-        BackendError: The network gave a value that is not finite.
+        BackendError: The network gave logits of another shape, or a value that is not finite.
     """
     names = group.modalities
     accumulators = {
@@ -189,6 +189,13 @@ class _Runner:
             found = self._backend.decode(
                 name, features=features, presence=presence, encoded=encoded[name], window=stacked[name]
             )
+            expected = (len(windows), self._spec.classes.num_classes, *self._spec.grid.window_vox)
+            if found.shape != expected:
+                raise BackendError(
+                    f"the network's logits of {name} have shape {found.shape}, expected {expected}: "
+                    f"{expected[1]} classes with background",
+                    mend="give the specification (classes and window) that the network was trained with",
+                )
             if not (np.isfinite(found.min()) and np.isfinite(found.max())):
                 raise BackendError(
                     f"{self._backend.name} {self._backend.precision} gave logits of {name} that are not finite",
