@@ -50,7 +50,9 @@ def check_datalist(datalist: Datalist, *, progress: Progress | None = None) -> l
             counts += check.counts
         if progress is not None:
             progress("checking", done + 1, len(datalist.cases))
-    return [*_duplicates(hashes), *_never_labelled(datalist, counts), *faults]
+    order = {case.case: place for place, case in enumerate(datalist.cases)}
+    faults = [*_duplicates(hashes), *_never_labelled(datalist, counts), *faults]
+    return sorted(faults, key=lambda fault: order.get(fault.case, -1))
 
 
 class _CaseCheck:
