@@ -84,11 +84,7 @@ class Segmenter:
         self._check(images, batch=batch)
         started, since = datetime.now(timezone.utc), time.perf_counter()
         stages = StageSeconds()
-        volumes = {
-            name: images[name] if isinstance(images[name], Volume) else read_volume(images[name])
-            for name in self.spec.names
-            if name in images
-        }
+        volumes = {name: _open_image(images[name]) for name in self.spec.names if name in images}
         since = stages.add("read", since)
         statistics = {name: self._statistics(name, volume) for name, volume in volumes.items()}
         since = stages.add("statistics", since)
@@ -205,3 +201,7 @@ class Segmenter:
             quality=QualityRecord(status=quality.status, reasons=quality.reasons),
             volumes_ml=volumes_ml,
         )
+
+
+def _open_image(image: Image) -> Volume:
+    return image if isinstance(image, Volume) else read_volume(image)

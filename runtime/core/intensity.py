@@ -129,7 +129,7 @@ class _Tally:
         if not foreground.size:
             return True
         for other in range(3):
-            hit = mask.any(axis=tuple(a for a in range(3) if a != other))
+            hit = np.asarray(mask.any(axis=tuple(a for a in range(3) if a != other)))
             first = start if other == axis else 0
             self._occupied[other][first : first + len(hit)] |= hit
         self.raw_sum += float(foreground.sum(dtype=np.float64))
