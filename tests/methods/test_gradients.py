@@ -102,7 +102,10 @@ def optimise(network: CMCNetwork, term: str, **loss: object) -> tuple[dict[str, 
     return states[0], states[1]
 
 
-@pytest.mark.parametrize("descriptor", get_args(Descriptor))
+@pytest.mark.parametrize(
+    "descriptor",
+    ["spatial", "gram", pytest.param("quantile", marks=pytest.mark.slow), pytest.param("nce", marks=pytest.mark.slow)],
+)
 def test_thirty_steps_on_csc_raise_the_agreement_of_features(descriptor: Descriptor) -> None:
     before, after = optimise(cnn(), "csc", csc_descriptor=descriptor)
     values = [
