@@ -33,6 +33,7 @@ ALIVE = 0.6
 """A base whose mean Dice on its own three labelled patients is below this has lost a class (which caps it at .5)."""
 MAX_TRIES = 5
 NETWORK = ModelConfig(backbone="unet3d", width=8, window_vox=GRID)
+MEASURED_DEFAULT = LossConfig()
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Arm:
     name: str
     data: Literal["registered", "misaligned"]
     method: MethodName
-    loss: LossConfig = LossConfig()
+    loss: LossConfig = MEASURED_DEFAULT
 
 
 ARMS = (

@@ -124,7 +124,7 @@ def _standardised(values: FloatArray) -> FloatArray:
 
 
 def _derived(values: FloatArray, *, number: int) -> FloatArray:
-    """Modality b from standardised a: remapped, blurred by 0.8 voxels, with a bias field and noise; fixed by patient."""
+    """Modality b from standardised a: remapped, blurred, with a bias field and noise; fixed by patient."""
     draw = random_generator(7, step=0, sample=number, purpose="derived_contrast")
     remapped = ndimage.gaussian_filter(np.abs(values - REMAP_CENTRE), BLUR_VOX)
     axes = np.meshgrid(*(np.linspace(-1, 1, size) for size in values.shape), indexing="ij")
