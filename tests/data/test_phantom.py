@@ -124,7 +124,7 @@ def test_left_is_left():
 def test_organs_share_their_means_with_each_other_and_with_background():
     for means, twins in (
         (CT_HU, ("liver", "spleen", "stomach", "bowel a")),
-        (CT_HU, ("right kidney", "left kidney", "aorta", "vena cava", "bowel b")),
+        (CT_HU, ("right kidney", "left kidney", "bowel b")),
         (MR_SIGNAL, ("spleen", "right kidney", "left kidney", "stomach")),
         (MR_SIGNAL, ("liver", "muscle")),
         (MR_SIGNAL, ("aorta", "vena cava")),

@@ -13,13 +13,13 @@ from cmc_sdk.training.data.phantom.anatomy import TISSUES, Tissue
 
 __all__ = ["CENTRES", "Centre", "render"]
 
-# Mean values. In CT liver, spleen and stomach are equal, and so are kidneys, vessels and one content of bowel; in MR
-# spleen, kidneys and stomach are equal, liver and muscle are, and so are aorta and vena cava. No organ has a value of
-# its own in either, so that intensity alone cannot name it.
+# Mean values. In CT (arterial phase) liver, spleen and stomach are equal, and so are the kidneys and one content of
+# bowel; in MR spleen, kidneys and stomach are equal, liver and muscle are, and so are aorta and vena cava. But for the
+# aorta in CT no organ has a value of its own in either, so that intensity alone cannot name it.
 CT_HU: dict[Tissue, float] = {
     "air": -1000, "fat": -100, "muscle": 55, "bone": 350, "bowel a": 110, "bowel b": 165, "bowel c": 30,
-    "stomach": 110, "vena cava": 165, "liver": 110, "spleen": 110, "right kidney": 165, "left kidney": 165,
-    "aorta": 165,
+    "stomach": 110, "vena cava": 140, "liver": 110, "spleen": 110, "right kidney": 165, "left kidney": 165,
+    "aorta": 230,
 }  # fmt: skip
 MR_SIGNAL: dict[Tissue, float] = {
     "air": 0.0, "fat": 1.0, "muscle": 0.35, "bone": 0.2, "bowel a": 0.6, "bowel b": 0.35, "bowel c": 0.85,
