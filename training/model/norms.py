@@ -32,9 +32,10 @@ class ChannelLayerNorm(nn.LayerNorm):
 class InstanceNorm(nn.InstanceNorm3d):
     """Learned InstanceNorm of (B, C, X, Y, Z), eps 1e-5: statistics of one sample and one channel, never of a batch.
 
-    Eager, it runs as GroupNorm of one channel a group, the same values: unlike InstanceNorm that keeps channels-last
-    memory, in which the backward pass of narrow 3-D convolutions takes a quarter of the time on a CPU. In an export it
-    is one InstanceNormalization operator.
+    Its output is laid out channels-last, in which the backward pass of narrow 3-D convolutions takes a quarter of the
+    time on a CPU. Not by GroupNorm on channels-last memory, which torch offers for that: its CPU kernel adds up x and
+    x² one after another in FP32, and at 128³ voxels is 3e-3 off, .1 where the mean is 30 standard deviations. In an
+    export it is one InstanceNormalization operator.
     """
 
     def __init__(self, num_features: int) -> None:
@@ -42,9 +43,7 @@ class InstanceNorm(nn.InstanceNorm3d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, X, Y, Z) → the same shape."""
-        if torch.compiler.is_compiling():
-            return super().forward(x)
-        return nn.functional.group_norm(channels_last(x), self.num_features, self.weight, self.bias, self.eps)
+        return channels_last(super().forward(x))
 
 
 @Norm.factory_function(MONAI_INSTANCE_NORM)
