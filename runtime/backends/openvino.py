@@ -77,10 +77,10 @@ class _Model:
             if batch not in self._requests:
                 self._requests[batch] = self._compile(batch)
             request = self._requests[batch]
-            found = request.infer(dict(inputs), share_inputs=True)
+            found = request.infer(dict(inputs), share_inputs=True, share_outputs=True)
         except Exception as error:  # as above
             raise BackendError(f"openvino failed in {self._path}: {error}", mend="try --backend onnxruntime") from error
-        # A copy: the request overwrites its tensors at the next window.
+        # One copy, made here: the request overwrites its tensors at the next window.
         return {name: np.array(found[name]) for name in self._outputs}
 
     def _compile(self, batch: int) -> Any:

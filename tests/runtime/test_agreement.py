@@ -66,6 +66,19 @@ def test_maps_without_foreground_are_compared_by_their_confidence() -> None:
     assert "the confidence of 100.000% of all voxels shifts" in differ.faults(GateLimits())[0]
 
 
+def test_undecided_voxels_are_left_out_of_labels_and_not_of_confidence() -> None:
+    reference, candidate = cube(1, 1, 2, 0), cube(2, 1, 2, 0)
+    sure, unsure = cube(250, 250, 250, 250), cube(200, 250, 250, 250)
+    mask = np.array([True, False, False, False]).reshape(-1, 1, 1)
+    found = compare_labels(
+        reference, candidate, classes=CLASSES, undecided=mask, reference_confidence=sure, candidate_confidence=unsure
+    )
+    assert found.dice == {"liver": 1.0, "spleen": 1.0}
+    assert (found.flips_vox, found.undecided_vox, found.shifted_vox, found.total_vox) == (0, 1, 1, 4)
+    elsewhere = compare_labels(reference, candidate, classes=CLASSES, undecided=~mask)
+    assert (elsewhere.flips_vox, elsewhere.undecided_vox) == (1, 3)
+
+
 def test_what_cannot_be_compared_is_refused() -> None:
     with pytest.raises(InputError, match="shapes"):
         compare_labels(cube(0, 1), cube(0, 1, 1), classes=CLASSES)

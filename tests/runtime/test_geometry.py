@@ -108,3 +108,13 @@ def test_boxes_that_only_touch_do_not_overlap():
     assert not boxes_overlap(affine, (4, 4, 4), other_affine_mm=moved, other_size_vox=(4, 4, 4))
     moved[0, 3] = 3.9
     assert boxes_overlap(affine, (4, 4, 4), other_affine_mm=moved, other_size_vox=(4, 4, 4))
+
+
+def test_crossed_rods_are_told_apart_by_their_edges():
+    """No face of either separates them: only the direction across both edges does."""
+    along_x = make_affine(angles=(np.pi / 4, 0, 0))
+    along_y = make_affine(angles=(0, np.pi / 4, 0))
+    first = move_centre(along_x, (20, 1, 1), (0, 0, 0))
+    for height, common in ((1.3, True), (1.5, False)):  # the edges meet at the square root of 2
+        second = move_centre(along_y, (1, 20, 1), (0, 0, height))
+        assert boxes_overlap(first, (20, 1, 1), other_affine_mm=second, other_size_vox=(1, 20, 1)) == common

@@ -183,7 +183,7 @@ def test_air_is_reused_and_changes_nothing(monkeypatch):
     size = (64, 40, 30)
     wide = move_centre(make_affine(spacing=(2.0, 2.0, 2.0)), size, (30.0, 0.0, 0.0))
     scans = {"ct": blob_scan(wide, size), "mr": blob_scan(wide, size, seed=2, air=0.0, radius=14.0)}
-    for given, batch in (({"ct": scans["ct"]}, 1), (scans, 2)):
+    for given, batch in (({"ct": scans["ct"]}, 1), (scans, 2), (scans, 100)):
         reused = segmenter().infer(given, batch=batch)
         assert reused.record.windows_reused > 0
         with monkeypatch.context() as patch:
@@ -194,6 +194,21 @@ def test_air_is_reused_and_changes_nothing(monkeypatch):
         for name in given:
             assert np.array_equal(reused.labels[name].stored, plain.labels[name].stored)
             assert np.array_equal(reused.confidence[name].stored, plain.confidence[name].stored)
+
+
+def test_only_windows_of_the_same_value_are_reused(monkeypatch):
+    array = np.full((70, 20, 20), -1000, np.int16)
+    array[24:] = 40
+    array[46:] = 280
+    array[69, 19, 19] = 281  # the border is not constant
+    volume = Volume(array, np.diag([2.0, 2.0, 2.0, 1.0]), name="steps")
+    reused = segmenter(overlap=0.75).infer({"ct": volume})
+    assert reused.record.windows_reused > 0
+    monkeypatch.setattr(pipeline, "constant_value", lambda window: None)
+    plain = segmenter(overlap=0.75).infer({"ct": volume})
+    assert np.array_equal(reused.labels["ct"].stored, plain.labels["ct"].stored)
+    assert np.array_equal(reused.confidence["ct"].stored, plain.confidence["ct"].stored)
+    assert len(np.unique(plain.labels["ct"].stored)) > 1
 
 
 @pytest.mark.parametrize("pairing", ["registered", "separate"])
