@@ -131,6 +131,7 @@ def main(
     document["passed"] = judge(document)
     click.echo(json.dumps(document))
     for path in [*([json_path] if json_path else []), *([RESULTS] if results else [])]:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(path) as target:
             target.write_text(json.dumps(document, indent=2) + "\n")
     if not quick and not document["passed"]:
