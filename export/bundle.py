@@ -9,13 +9,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
+import numpy as np
 import torch
 
 from cmc_sdk import __version__
 from cmc_sdk.bundle.manifest import GateLimits, Manifest, ModelSpec, SeenRange, SubsetScore
 from cmc_sdk.bundle.writer import write_bundle
 from cmc_sdk.errors import BackendError, InputError
-from cmc_sdk.export.cases import golden_case, real_cases
+from cmc_sdk.export.cases import real_cases
+from cmc_sdk.export.golden import golden_case
 from cmc_sdk.export.graphs import export_graphs
 from cmc_sdk.export.parity import ParityCase, ParityReport, measure_parity
 from cmc_sdk.runtime.backends.protocol import Backend
@@ -177,11 +179,18 @@ def _run_gate(
         if case is not synthetic:
             return
         folder = f"golden/{case.name}/run-{len(runs)}"
-        labels = {key: f"{folder}/labels_{key}.nii.gz" for key in present}
-        confidence = {key: f"{folder}/confidence_{key}.nii.gz" for key in present}
-        files.update({labels[key]: encode_volume(result.labels[key]) for key in present})
-        files.update({confidence[key]: encode_volume(result.confidence[key]) for key in present})
-        runs.append(GoldenRun(present=present, labels=labels, confidence=confidence))
+        kinds = {
+            "labels": result.labels,
+            "confidence": result.confidence,
+            "undecided": {
+                key: result.labels[key].with_array(mask.astype(np.uint8))
+                for key, mask in case.undecided[present].items()
+            },
+        }
+        paths = {kind: {key: f"{folder}/{kind}_{key}.nii.gz" for key in present} for kind in kinds}
+        for kind, volumes in kinds.items():
+            files.update({paths[kind][key]: encode_volume(volume) for key, volume in volumes.items()})
+        runs.append(GoldenRun(present=present, **paths))
 
     report = measure_parity(
         spec,

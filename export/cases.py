@@ -1,4 +1,4 @@
-"""The scans that the gate runs on: validation cases of the run's data list, and synthetic ones."""
+"""The real scans that the gate runs on: validation cases of the run's data list."""
 
 from __future__ import annotations
 
@@ -10,20 +10,14 @@ from cmc_sdk.bundle.manifest import ModelSpec
 from cmc_sdk.export.parity import ParityCase
 from cmc_sdk.imaging.nifti import read_volume
 from cmc_sdk.imaging.volume import Volume
-from cmc_sdk.runtime.backends.protocol import Backend
 from cmc_sdk.runtime.core import model_grid, window_starts
-from cmc_sdk.runtime.golden import decode_volume, encode_volume
 from cmc_sdk.runtime.plan import Pairing
-from cmc_sdk.runtime.segmenter import Segmenter
-from cmc_sdk.runtime.synthetic import synthetic_case
 from cmc_sdk.training.data import Case, Datalist
 
-__all__ = ["MAX_WINDOWS", "crop_volume", "golden_case", "real_cases"]
+__all__ = ["MAX_WINDOWS", "crop_volume", "real_cases"]
 
 MAX_WINDOWS = 27
 """A scan of more windows than this is cropped, so that the gate takes minutes and not hours."""
-
-_CANDIDATES = 4
 
 
 def real_cases(datalist: Datalist, *, spec: ModelSpec, count: int = 2) -> list[ParityCase]:
@@ -104,25 +98,3 @@ def crop_volume(volume: Volume, *, centre_mm: np.ndarray, extent_mm: float) -> V
     affine[:3, 3] = affine[:3, :3] @ np.array(start, dtype=float) + affine[:3, 3]
     part = volume.stored[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))]
     return Volume(part, affine, slope=volume.slope, intercept=volume.intercept, name=volume.name)
-
-
-def golden_case(spec: ModelSpec, *, reference: Backend) -> ParityCase:
-    """The synthetic scan, of a few seeds, in which the trained network finds the most classes.
-
-    A scan in which it finds nothing would let a broken graph through that finds nothing either.
-    """
-    best: tuple[tuple[int, int], dict[str, Volume]] = ((-1, -1), {})
-    for seed in range(_CANDIDATES):
-        images = {
-            # As it will be read back on the device: NIfTI rounds the affine to float32.
-            name: decode_volume(encode_volume(volume), name=volume.name)
-            for name, volume in synthetic_case(spec, seed=seed).items()
-        }
-        labels = Segmenter(spec, reference).infer(images, pairing="registered").labels
-        found = [np.bincount(label.stored.ravel(), minlength=spec.classes.num_classes)[1:] for label in labels.values()]
-        score = (int(np.count_nonzero(found)), min(int(counts.sum()) for counts in found))
-        if score > best[0]:
-            best = (score, images)
-        if score[0] == len(found) * (spec.classes.num_classes - 1):
-            break
-    return ParityCase(name="synthetic", images=best[1], pairing="registered", synthetic=True)

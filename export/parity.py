@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from cmc_sdk.bundle.manifest import GateLimits, ModelSpec
 from cmc_sdk.errors import BackendError, ParityError
@@ -20,19 +23,32 @@ from cmc_sdk.runtime.segmenter import Result, Segmenter
 __all__ = ["ParityCase", "ParityReport", "ParityRun", "measure_parity", "subsets_of"]
 
 
+_Key = tuple[bool, str, tuple[str, ...], str]
+"""Synthetic or real, backend, subset, modality."""
+
+
 @dataclass(frozen=True)
 class ParityCase:
-    """One scan of the gate: images by modality, how they pair, and whether it is real or synthetic."""
+    """One scan of the gate.
+
+    Args:
+        name: For tables.
+        images: By modality.
+        pairing: How they are labelled together.
+        synthetic: Whether nobody ever had it; real and synthetic scans are not pooled.
+        undecided: By subset of modalities and modality, (X, Y, Z), voxels whose labels are not compared.
+    """
 
     name: str
     images: Mapping[str, Volume]
     pairing: Pairing
     synthetic: bool = False
+    undecided: Mapping[tuple[str, ...], Mapping[str, npt.NDArray[np.bool_]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class ParityRun:
-    """Torch against one backend on one modality, with one subset of modalities present, all cases pooled."""
+    """Torch against one backend on one modality, with one subset present, real cases pooled or the synthetic one."""
 
     backend: str
     present: tuple[str, ...]
@@ -143,14 +159,14 @@ def measure_parity(
         reference: The trained network: `TorchBackend`.
         candidates: The written graphs, by backend.
         cases: Each is run with all of its modalities, and with each alone.
-        limits: Per-class Dice and flips, per backend, subset and modality, pooled over cases.
+        limits: Per-class Dice and flips, per backend, subset and modality, pooled over real cases.
         keep: Called with the reference's result of each case and subset.
         progress: Called with ("parity", done, total).
     """
     comparing = ComparingBackend(reference, candidates)
     scanning = {name: ScanningBackend(backend) for name, backend in candidates.items()}
     todo = [(case, present) for case in cases for present in subsets_of([n for n in spec.names if n in case.images])]
-    pooled: dict[tuple[str, tuple[str, ...], str], tuple[Agreement, tuple[str, ...]]] = {}
+    pooled: dict[_Key, tuple[Agreement, tuple[str, ...]]] = {}
     for index, (case, present) in enumerate(todo):
         images = {name: case.images[name] for name in present}
         expected = Segmenter(spec, comparing).infer(images, pairing=case.pairing)
@@ -164,18 +180,20 @@ def measure_parity(
                     continue
                 raise
             for modality in present:
-                agreement = _compare(expected, given, modality=modality, spec=spec)
-                key = (backend, present, modality)
+                undecided = case.undecided.get(present, {}).get(modality)
+                agreement = _compare(expected, given, modality=modality, spec=spec, undecided=undecided)
+                key = (case.synthetic, backend, present, modality)
                 former = pooled.get(key)
                 pooled[key] = (former[0] + agreement, (*former[1], case.name)) if former else (agreement, (case.name,))
         if progress is not None:
             progress("parity", index + 1, len(todo))
+    ranked = sorted(pooled.items(), key=lambda item: item[0][0])  # Real scans first.
     return ParityReport(
         limits=limits,
         precision={name: backend.precision for name, backend in candidates.items()},
         runs=tuple(
             ParityRun(backend, present, modality, names, agreement, tuple(agreement.faults(limits)))
-            for (backend, present, modality), (agreement, names) in pooled.items()
+            for (_, backend, present, modality), (agreement, names) in ranked
         ),
         outputs=comparing.differences,
         not_finite={
@@ -186,11 +204,19 @@ def measure_parity(
     )
 
 
-def _compare(expected: Result, given: Result, *, modality: str, spec: ModelSpec) -> Agreement:
+def _compare(
+    expected: Result,
+    given: Result,
+    *,
+    modality: str,
+    spec: ModelSpec,
+    undecided: npt.NDArray[np.bool_] | None,
+) -> Agreement:
     return compare_labels(
         expected.labels[modality].stored,
         given.labels[modality].stored,
         classes=spec.classes.names,
         reference_confidence=expected.confidence[modality].stored,
         candidate_confidence=given.confidence[modality].stored,
+        undecided=undecided,
     )

@@ -29,7 +29,8 @@ class Agreement:
         common_vox: Voxels of each class in both.
         flips_vox: Voxels whose labels differ.
         foreground_vox: Voxels that are foreground in either.
-        shifted_vox: Voxels whose confidence differs by more than 2/255.
+        shifted_vox: Voxels whose confidence differs by more than 2/255, undecided ones too.
+        undecided_vox: Voxels whose labels are in no count: the reference itself hangs between two classes there.
         total_vox: All voxels.
     """
 
@@ -40,6 +41,7 @@ class Agreement:
     flips_vox: int
     foreground_vox: int
     shifted_vox: int
+    undecided_vox: int
     total_vox: int
 
     def __add__(self, other: Agreement) -> Agreement:
@@ -55,6 +57,7 @@ class Agreement:
             flips_vox=self.flips_vox + other.flips_vox,
             foreground_vox=self.foreground_vox + other.foreground_vox,
             shifted_vox=self.shifted_vox + other.shifted_vox,
+            undecided_vox=self.undecided_vox + other.undecided_vox,
             total_vox=self.total_vox + other.total_vox,
         )
 
@@ -106,6 +109,7 @@ class Agreement:
             "flips_vox": self.flips_vox,
             "foreground_vox": self.foreground_vox,
             "shifted": self.shifted,
+            "undecided_vox": self.undecided_vox,
             "total_vox": self.total_vox,
         }
 
@@ -117,6 +121,7 @@ def compare_labels(
     classes: Sequence[str],
     reference_confidence: npt.NDArray[np.uint8] | None = None,
     candidate_confidence: npt.NDArray[np.uint8] | None = None,
+    undecided: npt.NDArray[np.bool_] | None = None,
 ) -> Agreement:
     """Compare two label maps on one grid, and their confidences if both are given.
 
@@ -126,6 +131,7 @@ def compare_labels(
         classes: Foreground class names: label 1 is the first.
         reference_confidence: (X, Y, Z) uint8, in 1/255.
         candidate_confidence: (X, Y, Z) uint8, in 1/255.
+        undecided: (X, Y, Z), voxels whose labels are not compared; their confidences are.
 
     Raises:
         InputError: The shapes differ, or a label is outside the classes.
@@ -137,6 +143,8 @@ def compare_labels(
         )
     count = len(classes) + 1
     joint = reference.astype(np.int64).ravel() * count + candidate.ravel()
+    if undecided is not None:
+        joint = joint[~undecided.ravel()]
     if max(int(reference.max()), int(candidate.max())) >= count or min(int(reference.min()), int(candidate.min())) < 0:
         raise InputError(f"a label map holds values outside 0 … {count - 1}", mend="compare labels of one class table")
     matrix = np.bincount(joint, minlength=count * count).reshape(count, count)
@@ -152,7 +160,8 @@ def compare_labels(
         flips_vox=int(matrix.sum() - matrix.trace()),
         foreground_vox=int(matrix.sum() - matrix[0, 0]),
         shifted_vox=shifted,
-        total_vox=int(matrix.sum()),
+        undecided_vox=reference.size - len(joint),
+        total_vox=reference.size,
     )
 
 

@@ -27,11 +27,18 @@ class GoldenRun(Settings):
         present: The modalities that were given.
         labels: Path of the label map by modality, from the bundle's root.
         confidence: Path of the confidence map (uint8, 1/255) by modality.
+        undecided: Path of a mask by modality: 1 where the network hangs between two classes, so that rounding decides.
     """
 
     present: tuple[str, ...]
     labels: dict[str, str]
     confidence: dict[str, str]
+    undecided: dict[str, str]
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Every file of this run."""
+        return (*self.labels.values(), *self.confidence.values(), *self.undecided.values())
 
 
 class GoldenCase(Settings):
@@ -87,5 +94,5 @@ def read_golden(read: Callable[[str], bytes]) -> tuple[tuple[GoldenCase, ...], M
     except ValueError as error:
         raise BundleError(f"{INDEX_PATH} is not an index of golden cases", mend="export the bundle again") from error
     paths = [path for case in cases for path in case.images.values()]
-    paths += [path for case in cases for run in case.runs for path in (*run.labels.values(), *run.confidence.values())]
+    paths += [path for case in cases for run in case.runs for path in run.paths]
     return cases, {path: decode_volume(read(path), name=path) for path in paths}

@@ -6,7 +6,7 @@ import importlib.util
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from cmc_sdk.bundle.manifest import GateLimits
@@ -158,16 +158,19 @@ def verify_bundle(
 
 @dataclass(frozen=True)
 class _Answer:
-    """The labels and confidences of one golden scan by modality, and who gave them."""
+    """The labels and confidences of one golden scan by modality, and who gave them; the golden one knows more."""
 
     source: str
     labels: Mapping[str, Volume]
     confidence: Mapping[str, Volume]
+    undecided: Mapping[str, Volume] = field(default_factory=dict)
 
 
 def _golden(run: GoldenRun, *, volumes: Mapping[str, Volume]) -> _Answer:
-    labels = {name: volumes[path] for name, path in run.labels.items()}
-    return _Answer("golden", labels, {name: volumes[path] for name, path in run.confidence.items()})
+    labels, confidence, undecided = (
+        {name: volumes[path] for name, path in paths.items()} for paths in (run.labels, run.confidence, run.undecided)
+    )
+    return _Answer("golden", labels, confidence, undecided)
 
 
 def _compare_all(
@@ -184,6 +187,7 @@ def _compare_all(
                     classes=classes,
                     reference_confidence=reference.confidence[modality].stored,
                     candidate_confidence=candidate.confidence[modality].stored,
+                    undecided=rows[0].undecided[modality].stored > 0,
                 )
                 faults = tuple(agreement.faults(limits))
                 found.append(VerifyRun(candidate.source, reference.source, case, present, modality, agreement, faults))

@@ -58,9 +58,10 @@ def print_parity(parity: Mapping[str, Any] | None) -> None:
                 f"{min(known):.5f}" if known else "no foreground",
                 f"{run['flips']:.4%}",
                 f"{run['foreground_vox']:,}",
+                f"{run['undecided_vox']:,}",
             ]
         )
-    head = ["backend", "present", "modality", "cases", "lowest Dice", "flips", "foreground voxels"]
+    head = ["backend", "present", "modality", "cases", "lowest Dice", "flips", "foreground voxels", "undecided"]
     rule = f"Dice ≥ {limits['min_dice']:g}, flips ≤ {limits['max_flips']:.2%}"
     _show(f"Labels beside those of {parity['reference']} ({rule})", text_table(head, rows=rows, text_columns=4))
 

@@ -59,9 +59,10 @@ def _print(report: VerifyReport) -> None:
                 f"{min(known):.5f}" if known else "no foreground",
                 f"{run.agreement.flips:.4%}",
                 f"{run.agreement.foreground_vox:,}",
+                f"{run.agreement.undecided_vox:,}",
             ]
         )
-    head = ["backend", "against", "present", "modality", "", "lowest Dice", "flips", "foreground voxels"]
+    head = ["backend", "against", "present", "modality", "", "lowest Dice", "flips", "foreground voxels", "undecided"]
     out.print(text_table(head, rows=rows, text_columns=5), markup=False)
     for fault in report.faults:
         out.print(fault, markup=False)

@@ -23,7 +23,7 @@ def test_info_shows_everything_that_is_known(cmc: Cmc, exported: Exported) -> No
         "small 2", "Apache-2.0", "ct (CT; clip -200 … 300 HU; zscore)", "mr (MR; arbitrary units, no clip; zscore)",
         "1 liver, 2 spleen", "2 × 2 × 2 mm, window 16 × 16 × 16 voxels, overlap 25%", "method cmc, seed 3",
         "graphs/f32/encoder_ct.onnx", "window → features, skip_0", "ct: liver 0.900", "openvino", "ct+mr",
-        "patient, synthetic", "sha256",
+        "patient", "synthetic", "sha256",
     ):  # fmt: skip
         assert words in done.out
     assert "Traceback" not in done.err
@@ -144,7 +144,7 @@ def test_export_prints_the_figures(
     monkeypatch.setattr(export, "export_bundle", copy_instead, raising=False)
     done = cmc("export", tmp_path, "-o", tmp_path / "out.cmc", "--version", "7")
     assert done.code == 0
-    assert "small 2, 16 files" in done.out
+    assert "small 2, 20 files" in done.out
     assert "lowest Dice" in done.out
 
 
