@@ -116,8 +116,10 @@ def _onnxruntime() -> BackendState:
         providers = onnxruntime.get_available_providers()
     except Exception as error:  # a broken native library fails in ways of its own
         return BackendState(False, version, (), (), f"{type(error).__name__}: {error}")
-    devices = tuple(name.removesuffix("ExecutionProvider") for name in providers)
-    return BackendState("CPU" in devices, version, ("f32",), devices, "")
+    # The only provider that the backend asks for, whatever else the library was built with.
+    if "CPUExecutionProvider" not in providers:
+        return BackendState(False, version, (), (), f"no CPU provider, only {', '.join(providers)}")
+    return BackendState(True, version, ("f32",), ("CPU",), "")
 
 
 def _openvino() -> BackendState:
@@ -127,10 +129,12 @@ def _openvino() -> BackendState:
     try:
         from cmc_sdk.runtime.backends.openvino import import_openvino
 
-        devices = tuple(import_openvino().Core().available_devices)
+        devices = import_openvino().Core().available_devices
     except Exception as error:  # a broken native library fails in ways of its own
         return BackendState(False, version, (), (), f"{type(error).__name__}: {error}")
-    return BackendState("CPU" in devices, version, ("f32",), devices, "")
+    if "CPU" not in devices:
+        return BackendState(False, version, (), (), f"no CPU plug-in, only {', '.join(devices) or 'none'}")
+    return BackendState(True, version, ("f32",), ("CPU",), "")
 
 
 def _telemetry_blocked() -> bool:
