@@ -239,7 +239,7 @@ def _report(datalist: Datalist, path: Path, as_json: bool) -> None:
 
 
 def _summary(datalist: Datalist) -> dict[str, Any]:
-    counts = Counter(case.split for case in datalist.cases)
+    counts: Counter[str] = Counter(case.split for case in datalist.cases)
     return {
         "name": datalist.name,
         "pairing": datalist.pairing,
