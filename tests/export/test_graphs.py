@@ -168,14 +168,19 @@ def test_the_tiny_preset_with_the_window_read_by_its_decoder() -> None:
 def test_the_base_preset_exports_and_equals_torch() -> None:
     network = build_network(ModelConfig(preset="base"), modalities=("ct",), num_classes=3).eval()
     graphs = export_graphs(network)
-    encoder = graphs[0]
+    encoder, decoder = graphs
     counts = Counter(node.op_type for node in onnx.load_model_from_string(encoder.content).graph.node)
     assert counts["LayerNormalization"] == 12 * 2 + 2
-    window = noise(1, 1, 128, 128, 128)
-    expected = TorchBackend(network).encode("ct", window)
+    window, backend = noise(1, 1, 128, 128, 128), TorchBackend(network)
+    encoded = backend.encode("ct", window)
     given = run_graph(encoder, {"window": window})
-    for output, array in expected.items():
+    for output, array in encoded.items():
         np.testing.assert_allclose(given[output], array, atol=1e-4 * np.abs(array).max())
+    presence = np.ones((1, 1), np.float32)
+    features = encoded["features"]
+    logits = backend.decode("ct", features={"ct": features}, presence=presence, encoded=encoded, window=window)
+    inputs = encoded | {"features_ct": features, "presence": presence, "window": window}
+    np.testing.assert_allclose(run_graph(decoder, inputs)["logits"], logits, atol=1e-3 * np.abs(logits).max())
 
 
 def test_a_module_that_keeps_its_batch() -> None:
