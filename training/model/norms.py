@@ -43,7 +43,11 @@ class InstanceNorm(nn.InstanceNorm3d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, X, Y, Z) → the same shape."""
-        return channels_last(super().forward(x))
+        normalised = super().forward(x)
+        if normalised.requires_grad and not torch.compiler.is_compiling():
+            # torch's backward of InstanceNorm is wrong (by far) for one sample and a gradient in channels-last.
+            normalised.register_hook(torch.Tensor.contiguous)
+        return channels_last(normalised)
 
 
 @Norm.factory_function(MONAI_INSTANCE_NORM)
