@@ -43,7 +43,8 @@ def command(config: str, overrides: tuple[str, ...], resume: bool, output: str |
             paths = train(settings, resume=resume, progress=progress, note=_note)
     except KeyboardInterrupt as error:
         raise TrainingError(
-            "stopped by Ctrl-C; the last checkpoint stands", mend="continue with the same command and --resume"
+            "stopped by Ctrl-C; the last checkpoint, if there was one, stands",
+            mend="continue with the same command and --resume",
         ) from error
     if os.environ.get("RANK", "0") != "0":
         return  # under torchrun the first process speaks for all

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from cmc_sdk.bundle.manifest import SeenRange, SubsetScore
-from cmc_sdk.errors import ConfigError, InputError
+from cmc_sdk.errors import ConfigError, InputError, ResourceError
 from cmc_sdk.training import load_run, train
 from cmc_sdk.training.engine import RunPaths
 from cmc_sdk.training.engine.run_log import read_log
@@ -56,6 +57,7 @@ def test_the_log_holds_every_step_and_validation(finished: RunPaths) -> None:
     assert [line["step"] for line in lines if line["kind"] == "step"] == list(range(1, 9))
     assert [line["stage"] for line in lines if line["kind"] == "step"] == [1, 1, 2, 2, 3, 3, 3, 3]
     assert [line["step"] for line in lines if line["kind"] == "validation"] == [6, 8]
+    assert set(lines[-1]["fused_minus_alone"]) == {"ct", "mr"}
     last = next(line for line in reversed(lines) if line["kind"] == "step")
     assert {"supervised", "csc", "cac"} <= set(last["terms"])
     assert {"w_csc", "w_cac"} == set(last["weights"])
@@ -151,3 +153,16 @@ def test_unpaired_data_are_validated_one_modality_at_a_time(unpaired: Path, tmp_
     rows = json.loads(paths.summary.read_text())["validated_subsets"]
     assert [row["present"] for row in rows] == [["ct"], ["mr"]]
     assert [row["cases"] for row in rows] == [1, 1]
+
+
+def test_a_place_without_room_is_refused_before_anything_is_read(
+    datalist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(ResourceError, match=r"checkpoints need .* GB"):
+        train(make_config(datalist, tmp_path / "deep" / "run"))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ResourceError, match="nothing can be written there"):
+        train(make_config(datalist, tmp_path / "file" / "run"))
+    assert not (tmp_path / "deep").exists()

@@ -33,7 +33,7 @@ def finish_run(
     provenance: Mapping[str, Any],
     seconds: float,
     progress: Callable[[str, int, int], None],
-) -> None:
+) -> dict[str, float]:
     """Measure the best weights on all validation cases, and write `summary.json` and `report.html`.
 
     Args:
@@ -46,18 +46,20 @@ def finish_run(
         provenance: What the caller knows of the data; configuration, seed and code version are added.
         seconds: The run's time so far.
         progress: Called with (what, done, total).
+
+    Returns:
+        Fused-minus-alone Dice by modality.
     """
     fabric.barrier()
     network = load_network(paths.best).to(fabric.device)
     segmenter = Segmenter(spec, TorchBackend(network))
     found = final_scores(segmenter, cases, batch=config.validation.batch, fabric=fabric, progress=progress)
+    gained = gaps(found, spec=spec)
     if fabric.is_global_zero:
         summary = {
             "validated_subsets": [row.model_dump(mode="json") for row in subset_scores(found, spec=spec)],
             "seen": {name: item.model_dump(mode="json") for name, item in seen_ranges(found, cases, spec=spec).items()},
-            "fused_minus_alone": {
-                name: value if math.isfinite(value) else None for name, value in gaps(found, spec=spec).items()
-            },
+            "fused_minus_alone": {name: value if math.isfinite(value) else None for name, value in gained.items()},
             "best": dict(best),
             "provenance": {
                 **provenance,
@@ -72,3 +74,4 @@ def finish_run(
         write_json(paths.summary, summary)
         write_report(paths, config=config, summary=summary)
     fabric.barrier()
+    return gained

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -175,12 +176,15 @@ def remove_leftovers(paths: RunPaths) -> None:
 
 
 def require_space(folder: Path, *, needed_bytes: int) -> None:
-    """Refuse before training where its checkpoints would not fit on the disk.
+    """Refuse before training where its checkpoints could not be written; `folder` need not exist yet.
 
     Raises:
-        ResourceError: Less than `needed_bytes` are free.
+        ResourceError: Less than `needed_bytes` are free, or nothing may be written there.
     """
-    free = shutil.disk_usage(folder).free
+    place = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        raise ResourceError(f"{place}: nothing can be written there", mend="choose another place with --output")
+    free = shutil.disk_usage(place).free
     if free < needed_bytes:
         raise ResourceError(
             f"{folder}: checkpoints need {needed_bytes / 1e9:.2f} GB and {free / 1e9:.2f} GB are free",

@@ -32,7 +32,7 @@ class RunLog:
         if not enabled:
             return
         if paths.log.is_file():
-            kept = [line for line in read_log(paths.log) if line["step"] <= resume_at]
+            kept = [line for line in read_log(paths.log) if line["step"] <= resume_at and line["kind"] != "final"]
             with atomic_file(paths.log) as temporary:
                 temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
         self._handle = open(paths.log, "a", encoding="utf-8")  # noqa: SIM115 (closed in `close`)

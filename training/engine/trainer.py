@@ -109,6 +109,8 @@ class _Training:
         self.done, self.seconds, self.started = 0, 0.0, time.monotonic()
         if resume and paths.last.is_file():
             self._restore()
+        if fabric.is_global_zero:
+            require_space(paths.folder, needed_bytes=_checkpoint_bytes(self.method))
         self.labelled = self._source(prepared, "labelled")
         learns = config.stages.semi > 0 and config.method != "supervised"
         self.unlabelled = self._source(prepared, "unlabelled") if learns else None
@@ -117,7 +119,6 @@ class _Training:
                 remove_leftovers(paths)
             else:
                 make_run_folder(paths, config=config, spec=self.spec)
-            require_space(paths.folder, needed_bytes=_checkpoint_bytes(self.method))
         fabric.barrier()
 
     def go(self) -> None:
@@ -137,20 +138,21 @@ class _Training:
                     self._save()
                 elif self.done % config.checkpoint_every == 0:
                     self._save()
+            gaps = finish_run(
+                self.paths,
+                config=config,
+                spec=self.spec,
+                cases=self.cases,
+                fabric=self.fabric,
+                best=self.best or {},
+                provenance={"datalist_sha256": self.datalist_sha256},
+                seconds=self._elapsed(),
+                progress=self.progress,
+            )
+            log.write("final", step=self.done, values={"fused_minus_alone": gaps})
         finally:
             ahead.close()
             log.close()
-        finish_run(
-            self.paths,
-            config=config,
-            spec=self.spec,
-            cases=self.cases,
-            fabric=self.fabric,
-            best=self.best or {},
-            provenance={"datalist_sha256": self.datalist_sha256},
-            seconds=self._elapsed(),
-            progress=self.progress,
-        )
 
     def _source(self, prepared: Prepared, split: Any) -> WindowSource:
         def shown(stage: str, done: int, total: int) -> None:
