@@ -116,8 +116,10 @@ class _Demo:
         changes = {"name": method, "method": method, "seed": self.seed, "data.datalist": datalist.absolute()}
         changes["output"] = (self.folder / "runs" / method).absolute()
         config = load_config(recipe, overrides=[f"{key}={_yaml(value)}" for key, value in changes.items()])
+        # Up to stage 3 both methods are one: the second run begins where the first one's consistency terms set in.
+        branch = None if method == "cmc" else self.folder / "runs" / "cmc"
         with self._step(step) as progress:
-            train(config, progress=progress, note=self._note)
+            train(config, branch=branch, progress=progress, note=self._note)
 
     def _export(self) -> None:
         from cmc_sdk.export import export_bundle

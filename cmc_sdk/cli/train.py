@@ -18,6 +18,7 @@ Examples:
   cmc data phantom phantom && cmc train tiny
   cmc train amos_10 --set data.datalist=/data/amos.yaml --set optimiser.lr=1e-4
   cmc train runs/tiny/config.yaml --resume
+  cmc train tiny --set method=supervised --output runs/supervised --branch runs/tiny
   torchrun --nproc-per-node 2 --no-python cmc train recipe.yaml
 """
 
@@ -26,9 +27,16 @@ Examples:
 @click.argument("config")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one key, dotted; may be repeated.")
 @click.option("--resume", is_flag=True, help="Continue the run that stands in the run folder.")
+@click.option(
+    "--branch",
+    metavar="RUN",
+    help="Take over stages 1 and 2 from RUN; only method and loss may differ. To compare cmc and supervised fairly.",
+)
 @click.option("--output", metavar="DIR", help="The run folder; runs/<name> by default.")
 @json_option
-def command(config: str, overrides: tuple[str, ...], resume: bool, output: str | None, as_json: bool) -> None:
+def command(
+    config: str, overrides: tuple[str, ...], resume: bool, branch: str | None, output: str | None, as_json: bool
+) -> None:
     """Train a network on the data list that CONFIG names.
 
     CONFIG is a YAML file, or the name of a shipped recipe: tiny, smoke, brats13_flair_t1c, amos_10, amos_20, ms_cmrseg,
@@ -40,7 +48,7 @@ def command(config: str, overrides: tuple[str, ...], resume: bool, output: str |
     settings = load_config(config, overrides=(*overrides, *([f"output={json.dumps(output)}"] if output else ())))
     try:
         with progress_bar(quiet=as_json) as progress:
-            paths = train(settings, resume=resume, progress=progress, note=_note)
+            paths = train(settings, resume=resume, branch=branch, progress=progress, note=_note)
     except KeyboardInterrupt as error:
         raise TrainingError(
             "stopped by Ctrl-C; the last checkpoint, if there was one, stands",

@@ -20,6 +20,7 @@ from cmc_sdk.training.model import CMCNetwork, load_network
 __all__ = [
     "Run",
     "RunPaths",
+    "check_branch",
     "check_run_folder",
     "datalist_sha256",
     "load_run",
@@ -31,6 +32,8 @@ __all__ = [
 
 # Keys that change neither the weights nor what is measured: a run may be resumed with other values of them.
 _FREE_KEYS = ("output", "name", "device", "log_every", "checkpoint_every", "validation.batch")
+# Methods whose stages 1 and 2 are the same and that keep no state of their own: one may begin where the other stood.
+_BRANCHING = ("cmc", "supervised")
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,8 @@ class RunPaths:
     config: Path = field(init=False)
     spec: Path = field(init=False)
     last: Path = field(init=False)
+    shared: Path = field(init=False)
+    shared_best: Path = field(init=False)
     best: Path = field(init=False)
     best_score: Path = field(init=False)
     log: Path = field(init=False)
@@ -57,6 +62,8 @@ class RunPaths:
             "config": "config.yaml",
             "spec": "spec.json",
             "last": "checkpoints/last.safetensors",
+            "shared": "checkpoints/before_stage_3.safetensors",
+            "shared_best": "checkpoints/best_before_stage_3.safetensors",
             "best": "checkpoints/best.safetensors",
             "best_score": "best.json",
             "log": "log.jsonl",
@@ -149,6 +156,39 @@ def check_run_folder(config: TrainConfig, *, spec: ModelSpec, resume: bool) -> R
     return paths
 
 
+def check_branch(config: TrainConfig, *, source: RunPaths) -> None:
+    """Refuse a branch that would not be the run that its configuration describes.
+
+    Args:
+        config: Of the new run.
+        source: The run whose stages 1 and 2 it takes over.
+
+    Raises:
+        InputError: `source` is no run folder, or has not come to its stage 3.
+        ConfigError: A method that cannot branch, or anything but the method and its losses differs.
+    """
+    if not source.config.is_file():
+        raise InputError(f"there is no run at {source.folder} to branch from", mend="give a run folder of `cmc train`")
+    former = load_config(source.config)
+    for method in (former.method, config.method):
+        if method not in _BRANCHING:
+            raise ConfigError(
+                f"a run of method {method} cannot share its first stages: it keeps a second network",
+                mend=f"branch between {' and '.join(_BRANCHING)}, or train it from the beginning",
+            )
+    if not source.shared.is_file():
+        raise InputError(
+            f"{source.folder} has no checkpoint before stage 3", mend="let it come so far, with stages.semi above 0"
+        )
+    free = (*_FREE_KEYS, "method", "loss")
+    differing = _differences(former.model_dump(mode="json"), config.model_dump(mode="json"), free=free)
+    if differing:
+        raise ConfigError(
+            f"a branch of {source.folder} may differ in method and loss only: {'; '.join(differing)}",
+            mend="set them as there, or train from the beginning",
+        )
+
+
 def make_run_folder(paths: RunPaths, *, config: TrainConfig, spec: ModelSpec) -> None:
     """Make the run folder with its configuration in one rename.
 
@@ -206,16 +246,18 @@ def write_json(path: Path, document: Any) -> None:
         temporary.write_text(json.dumps(document, indent=2, allow_nan=False), encoding="utf-8")
 
 
-def _differences(former: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:
-    """Each key whose value differs, as `key: then → now`."""
+def _differences(
+    former: dict[str, Any], now: dict[str, Any], *, prefix: str = "", free: tuple[str, ...] = _FREE_KEYS
+) -> list[str]:
+    """Each key that is not `free` and whose value differs, as `key: then → now`."""
     found: list[str] = []
     for key in {**former, **now}:
         name = f"{prefix}{key}"
-        if name in _FREE_KEYS:
+        if name in free:
             continue
         a, b = former.get(key), now.get(key)
         if isinstance(a, dict) and isinstance(b, dict):
-            found += _differences(a, b, f"{name}.")
+            found += _differences(a, b, prefix=f"{name}.", free=free)
         elif a != b:
             found.append(f"{name} was {a!r} and is now {b!r}")
     return found

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import time
 import warnings
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 
 from cmc_sdk.errors import ConfigError
+from cmc_sdk.files import atomic_file
 from cmc_sdk.runtime.segmenter import Segmenter
 from cmc_sdk.training.data import WindowSource
 from cmc_sdk.training.engine.checkpoint import load_checkpoint, restore_optimiser, save_checkpoint
@@ -23,6 +26,7 @@ from cmc_sdk.training.engine.prepare import Prepared, prepare
 from cmc_sdk.training.engine.report import write_report
 from cmc_sdk.training.engine.run_folder import (
     RunPaths,
+    check_branch,
     check_run_folder,
     datalist_sha256,
     make_run_folder,
@@ -47,6 +51,7 @@ def train(
     config: TrainConfig,
     *,
     resume: bool = False,
+    branch: str | Path | None = None,
     progress: Progress | None = None,
     note: Callable[[str], None] | None = None,
 ) -> RunPaths:
@@ -58,6 +63,9 @@ def train(
     Args:
         config: What to do.
         resume: Continue the run that stands in the folder; without a checkpoint yet, from its beginning.
+        branch: A run folder whose stages 1 and 2 this run takes over, instead of training them again: `cmc` and
+            `supervised` are the same up to there, so the result is that of a run from the beginning. With `resume` it
+            says only where a run without a checkpoint of its own begins.
         progress: Called with (what, done, total).
         note: Called with each sentence of warning; None: `warnings.warn`.
 
@@ -67,17 +75,20 @@ def train(
     Raises:
         ConfigError: The configuration contradicts itself, the machine, the data list or the run to be resumed.
         DataError: A scan or label is missing or wrong.
-        InputError: The run folder exists without `resume`, or does not with it.
+        InputError: The run folder exists without `resume`, or does not with it; `branch` has no such checkpoint.
         TrainingError: A loss or gradient is not finite.
         ResourceError: The disk is full.
     """
     fabric = launch(config)
     prepared = prepare(config, processes=fabric.world_size)
     paths = check_run_folder(prepared.config, spec=prepared.spec, resume=resume)
+    source = None if branch is None else RunPaths(Path(branch).absolute())
+    if source is not None:
+        check_branch(prepared.config, source=source)
     for warning in prepared.warnings if fabric.is_global_zero else ():
         (note or _warn)(warning)
     fabric.barrier()
-    run = _Training(prepared, paths=paths, resume=resume, fabric=fabric, progress=progress or _silent)
+    run = _Training(prepared, paths=paths, resume=resume, source=source, fabric=fabric, progress=progress or _silent)
     run.go()
     return paths
 
@@ -86,7 +97,14 @@ class _Training:
     """The state of a run while it goes on."""
 
     def __init__(
-        self, prepared: Prepared, *, paths: RunPaths, resume: bool, fabric: Fabric, progress: Progress
+        self,
+        prepared: Prepared,
+        *,
+        paths: RunPaths,
+        resume: bool,
+        source: RunPaths | None,
+        fabric: Fabric,
+        progress: Progress,
     ) -> None:
         self.config, self.spec, self.paths, self.fabric = prepared.config, prepared.spec, paths, fabric
         self.progress = progress if fabric.is_global_zero else _silent
@@ -108,7 +126,9 @@ class _Training:
         self.best: dict[str, Any] | None = None
         self.done, self.seconds, self.started = 0, 0.0, time.monotonic()
         if resume and paths.last.is_file():
-            self._restore()
+            self._restore(paths.last)
+        elif source is not None:
+            self._restore(source.shared)
         if fabric.is_global_zero:
             require_space(paths.folder, needed_bytes=_checkpoint_bytes(self.method))
         self.labelled = self._source(prepared, "labelled")
@@ -119,6 +139,10 @@ class _Training:
                 remove_leftovers(paths)
             else:
                 make_run_folder(paths, config=config, spec=self.spec)
+            if source is not None and self.best is not None and not paths.best.is_file():
+                with atomic_file(paths.best) as temporary:
+                    shutil.copyfile(source.shared_best, temporary)
+                write_json(paths.best_score, self.best)
         fabric.barrier()
 
     def go(self) -> None:
@@ -133,11 +157,14 @@ class _Training:
                 self._show(result)
                 if self.done % config.log_every == 0 or self.done == total:
                     log.write("step", step=self.done, values=_log_line(result, seconds=self._elapsed()))
-                if self._validates():
+                validates = self._validates()
+                if validates:
                     self._validate(log)
-                    self._save()
-                elif self.done % config.checkpoint_every == 0:
-                    self._save()
+                # Before the run's own checkpoint: a run that is killed in between does this step again.
+                if config.stages.semi > 0 and self.done == config.stages.alone + config.stages.fused:
+                    self._save_shared()
+                if validates or self.done % config.checkpoint_every == 0:
+                    self._save(self.paths.last)
             gaps = finish_run(
                 self.paths,
                 config=config,
@@ -211,7 +238,14 @@ class _Training:
         if self.fabric.is_global_zero:
             write_report(self.paths, config=self.config, summary={})
 
-    def _save(self) -> None:
+    def _save_shared(self) -> None:
+        """Keep what a branch begins with: the state before stage 3, and the best weights so far."""
+        if self.fabric.is_global_zero and self.best is not None:
+            with atomic_file(self.paths.shared_best) as temporary:
+                shutil.copyfile(self.paths.best, temporary)
+        self._save(self.paths.shared)
+
+    def _save(self, path: Path) -> None:
         if self.fabric.is_global_zero:
             state = {
                 "step": self.done,
@@ -221,7 +255,7 @@ class _Training:
                 "datalist_sha256": self.datalist_sha256,
             }
             save_checkpoint(
-                self.paths.last,
+                path,
                 network=self.method.network,
                 extra=self.method.extra_state(),
                 optimiser=self.stepper.optimiser,
@@ -229,11 +263,11 @@ class _Training:
             )
         self.fabric.barrier()
 
-    def _restore(self) -> None:
-        checkpoint = load_checkpoint(self.paths.last)
+    def _restore(self, path: Path) -> None:
+        checkpoint = load_checkpoint(path)
         if checkpoint.state["datalist_sha256"] != self.datalist_sha256:
             raise ConfigError(
-                f"{self.config.data.datalist} is not the data list that {self.paths.folder} was started with",
+                f"{self.config.data.datalist} is not the data list that {path.parents[1]} was started with",
                 mend="restore it, or start a new run with --output",
             )
         self.method.network.load_state_dict(checkpoint.weights)
@@ -282,11 +316,11 @@ def launch(config: TrainConfig) -> Fabric:
 
 
 def _checkpoint_bytes(method: Method) -> int:
-    """Room for the old and the new checkpoint (weights, two moments, the method's own) and the best weights twice."""
+    """Room for three checkpoints (old, new, shared: weights, two moments, the method's own) and three best weights."""
     weights = sum(item.numel() * item.element_size() for item in method.network.state_dict().values())
     trained = sum(item.numel() * item.element_size() for item in method.parameters())
     extra = sum(item.numel() * item.element_size() for item in method.extra_state().values())
-    return 2 * (weights + 2 * trained + extra) + 2 * weights
+    return 3 * (weights + 2 * trained + extra) + 3 * weights
 
 
 def _log_line(result: StepResult, *, seconds: float) -> dict[str, Any]:
