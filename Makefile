@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO ?= demo
 
-.PHONY: demo test test-fast lint bench bench-encoder bench-method bench-inference bench-parity clean
+.PHONY: demo test test-fast test-cpp lint bench bench-encoder bench-method bench-inference bench-parity clean
 
 demo: $(STAMP)
 	$(BIN)/cmc demo --output $(DEMO)
@@ -15,6 +15,11 @@ test: $(STAMP)
 
 test-fast: $(STAMP)
 	$(BIN)/python -m pytest -m "not slow"
+
+# PRESET=dev, asan, tsan or aarch64. Needs cmake, ninja and googletest's sources (Debian: libgtest-dev); no Python.
+PRESET ?= dev
+test-cpp:
+	cd cpp_bindings && cmake --preset $(PRESET) && cmake --build --preset $(PRESET) && ctest --preset $(PRESET)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -39,7 +44,7 @@ bench-inference: $(STAMP)
 bench-parity: $(STAMP)
 	$(BIN)/python -m benchmarks.parity $(RUN)
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt $(wildcard cpp_bindings/CMakeLists.txt cpp_bindings/core/* cpp_bindings/python/*)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all]'

@@ -9,9 +9,12 @@ __all__ = [
     "CmcError",
     "ConfigError",
     "DataError",
+    "DeadlineError",
     "GeometryError",
     "InputError",
+    "InterruptError",
     "ParityError",
+    "PlanError",
     "ResourceError",
     "TrainingError",
 ]
@@ -72,6 +75,24 @@ class ParityError(CmcError):
 
 class ResourceError(CmcError):
     """Disk, memory or permission ran out while working."""
+
+
+class PlanError(CmcError):
+    """A run would need more memory or time than the caller allows, and was not started: exit code 4."""
+
+    exit_code = 4
+
+
+class DeadlineError(CmcError):
+    """A run reached its deadline and was ended at the next window's end, without a result: exit code 3."""
+
+    exit_code = 3
+
+
+class InterruptError(CmcError):
+    """A run was ended by Ctrl-C or by its caller, without a result: exit code 130."""
+
+    exit_code = 130
 
 
 class TrainingError(CmcError):

@@ -43,6 +43,7 @@ def export_bundle(
     version: str = "1",
     licence: str = "not stated",
     intended_use: str = "research only; not a medical device",
+    min_overlap: float | None = None,
     cases: Sequence[ParityCase] | None = None,
     backends: Sequence[BackendName] | None = None,
     progress: Progress | None = None,
@@ -56,6 +57,7 @@ def export_bundle(
         version: Of the model, the user's own.
         licence: Under which the weights may be used.
         intended_use: What the model is for, in words.
+        min_overlap: How far a deadline may lower the windows' overlap; None: not at all.
         cases: Scans for the gate beside the synthetic one; None for validation cases of the run's data list.
         backends: Which the gate runs; None for every one that is installed.
         progress: Called with (stage, done, total).
@@ -68,11 +70,12 @@ def export_bundle(
     """
     _require_free(output)
     opened = run if isinstance(run, Run) else load_run(run)
+    spec = opened.spec if min_overlap is None else _with_min_overlap(opened.spec, min_overlap)
     if cases is None:
-        cases = real_cases(load_datalist(opened.datalist), spec=opened.spec)
+        cases = real_cases(load_datalist(opened.datalist), spec=spec)
     return export_network(
         opened.network,
-        spec=opened.spec,
+        spec=spec,
         output=output,
         name=name,
         version=version,
@@ -85,6 +88,15 @@ def export_bundle(
         backends=backends,
         progress=progress,
     )
+
+
+def _with_min_overlap(spec: ModelSpec, min_overlap: float) -> ModelSpec:
+    if not 0.0 <= min_overlap <= spec.grid.overlap:
+        raise InputError(
+            f"a least overlap of {min_overlap:g} is not possible",
+            mend=f"give 0 to {spec.grid.overlap:g}, the overlap that the run was validated with",
+        )
+    return spec.model_copy(update={"grid": spec.grid.model_copy(update={"min_overlap": min_overlap})})
 
 
 def export_network(

@@ -3,37 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from cmc_sdk.bundle.manifest import ModelSpec
-from cmc_sdk.errors import BackendError
 from cmc_sdk.imaging.volume import Volume
 from cmc_sdk.runtime.backends.protocol import Array, Backend
-from cmc_sdk.runtime.core import Accumulator, IntensityStatistics, constant_value, normalise, sample_window
+from cmc_sdk.runtime.core import Accumulator, IntensityStatistics, Threads, WindowSampler
 from cmc_sdk.runtime.plan import Group
+from cmc_sdk.runtime.runner import StageSeconds, WindowRunner
 
-__all__ = ["Labelled", "StageSeconds", "label_group"]
+__all__ = ["Labelled", "label_group"]
 
 Start = tuple[int, int, int]
-
-
-@dataclass
-class StageSeconds:
-    """Where the time of a run went, in seconds by stage; and how many windows were run or reused."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-    windows: int = 0
-    reused: int = 0
-
-    def add(self, stage: str, since: float) -> float:
-        """Add the time since `since` to `stage`; returns now."""
-        now = time.perf_counter()
-        self.seconds[stage] = self.seconds.get(stage, 0.0) + now - since
-        return now
 
 
 @dataclass(frozen=True)
@@ -61,8 +46,10 @@ def label_group(
     spec: ModelSpec,
     backend: Backend,
     batch: int,
+    threads: Threads,
     stages: StageSeconds,
     progress: Callable[[int], None],
+    checkpoint: Callable[[], None],
 ) -> dict[str, Labelled]:
     """Label every scan of `group` on its own grid.
 
@@ -76,8 +63,10 @@ def label_group(
         spec: Of the network.
         backend: Runs it.
         batch: Windows that are run at once, at least 1.
+        threads: For all that is not the network.
         stages: Gets the seconds.
         progress: Called with the number of windows done in this group.
+        checkpoint: Called before each window; ends the run by raising.
 
     Raises:
         BackendError: The network gave logits of another shape, or a value that is not finite.
@@ -91,10 +80,22 @@ def label_group(
             num_classes=spec.classes.num_classes,
             window_vox=spec.grid.window_vox,
             starts=group.starts,
+            threads=threads,
         )
         for name in names
     }
-    runner = _Runner(backend, spec=spec, present=names, stages=stages)
+    samplers = {
+        name: WindowSampler(
+            volumes[name],
+            grid=group.grid,
+            window_vox=spec.grid.window_vox,
+            starts=group.starts,
+            rule=spec.modality(name).intensity,
+            statistics=statistics[name],
+        )
+        for name in names
+    }
+    runner = WindowRunner(backend, spec=spec, present=names, stages=stages)
     air: tuple[tuple[float, ...], dict[str, Array]] | None = None
     waiting: list[tuple[Start, dict[str, Array]]] = []
 
@@ -106,18 +107,18 @@ def label_group(
 
     def flush() -> None:
         if waiting:
+            found = runner.run([windows for _, windows in waiting])
             for index, (start, _) in enumerate(waiting):
-                if index == 0:
-                    found = runner.run([windows for _, windows in waiting])
                 blend(start, {name: found[name][index] for name in names})
             waiting.clear()
 
     for done, start in enumerate(group.starts, 1):
+        checkpoint()
         since = time.perf_counter()
-        windows = _windows(start, group=group, volumes=volumes, statistics=statistics, spec=spec)
-        values = tuple(constant_value(windows[name]) for name in names)
+        sampled = {name: samplers[name].window(start, threads=threads) for name in names}
+        windows = {name: window for name, (window, _) in sampled.items()}
+        constant = tuple(value for _, value in sampled.values() if value is not None)
         stages.add("sample", since)
-        constant = tuple(value for value in values if value is not None)
         if len(constant) == len(names):
             flush()  # windows are blended in their order, whatever the batch
             if air is None or air[0] != constant:
@@ -131,6 +132,7 @@ def label_group(
                 flush()
         progress(done)
     flush()
+    checkpoint()
     result = {}
     since = time.perf_counter()
     for name in names:
@@ -140,68 +142,3 @@ def label_group(
     stages.seconds["finalise"] = stages.seconds.get("finalise", 0.0) + finalise
     stages.seconds["blend"] -= finalise
     return result
-
-
-def _windows(
-    start: Start,
-    *,
-    group: Group,
-    volumes: Mapping[str, Volume],
-    statistics: Mapping[str, IntensityStatistics],
-    spec: ModelSpec,
-) -> dict[str, Array]:
-    """The normalised window (X, Y, Z) at `start` of every modality of the group."""
-    affine = group.grid.affine_mm.copy()
-    affine[:3, 3] += affine[:3, :3] @ np.array(start, np.float64)
-    found = {}
-    for name in group.modalities:
-        raw = sample_window(
-            volumes[name],
-            affine_mm=affine,
-            size_vox=spec.grid.window_vox,
-            background=statistics[name].background,
-        )
-        found[name] = normalise(raw, rule=spec.modality(name).intensity, statistics=statistics[name])
-    return found
-
-
-class _Runner:
-    """Runs the network on batches of windows, with the partners that are not there absent."""
-
-    def __init__(self, backend: Backend, *, spec: ModelSpec, present: Sequence[str], stages: StageSeconds) -> None:
-        self._backend, self._spec, self._present, self._stages = backend, spec, tuple(present), stages
-
-    def run(self, windows: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
-        """Logits (B, K, X, Y, Z) of every present modality."""
-        since = time.perf_counter()
-        stacked = {name: np.stack([window[name] for window in windows])[:, None] for name in self._present}
-        encoded = {name: self._backend.encode(name, stacked[name]) for name in self._present}
-        since = self._stages.add("encode", since)
-        shape = next(iter(encoded.values()))["features"].shape
-        features = {
-            name: encoded[name]["features"] if name in encoded else np.zeros(shape, np.float32)
-            for name in self._spec.names
-        }
-        row = [1.0 if name in encoded else 0.0 for name in self._spec.names]
-        presence = np.tile(np.array(row, np.float32), (len(windows), 1))
-        logits = {}
-        for name in self._present:
-            found = self._backend.decode(
-                name, features=features, presence=presence, encoded=encoded[name], window=stacked[name]
-            )
-            expected = (len(windows), self._spec.classes.num_classes, *self._spec.grid.window_vox)
-            if found.shape != expected:
-                raise BackendError(
-                    f"the network's logits of {name} have shape {found.shape}, expected {expected}: "
-                    f"{expected[1]} classes with background",
-                    mend="give the specification (classes and window) that the network was trained with",
-                )
-            if not (np.isfinite(found.min()) and np.isfinite(found.max())):
-                raise BackendError(
-                    f"{self._backend.name} {self._backend.precision} gave logits of {name} that are not finite",
-                    mend="run `cmc verify` on this machine, or choose another backend",
-                )
-            logits[name] = found
-        self._stages.add("decode", since)
-        self._stages.windows += len(windows)
-        return logits

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,12 +11,13 @@ from cmc_sdk.bundle.manifest import ModelSpec
 from cmc_sdk.errors import GeometryError
 from cmc_sdk.imaging.volume import Volume
 from cmc_sdk.runtime.core import (
+    Accumulator,
     ModelGrid,
+    WindowSampler,
     boxes_overlap,
     extend_grid,
     longest_axis,
     model_grid,
-    ring_size,
     window_starts,
 )
 
@@ -33,7 +35,8 @@ class Group:
         grid: The model grid.
         starts: First voxels of all windows, in the order in which they run: along the ring's axis first.
         ring_axis: The grid's longest axis.
-        core_bytes: Ring, labels and confidence of all wanted modalities, in bytes; the network's memory is not in it.
+        core_bytes: What the core holds at most while it labels the group, labels and confidence included; the
+            network's memory and the scans themselves are not in it.
     """
 
     modalities: tuple[str, ...]
@@ -44,7 +47,7 @@ class Group:
 
 
 def plan_groups(
-    volumes: Mapping[str, Volume], *, spec: ModelSpec, pairing: Pairing
+    volumes: Mapping[str, Volume], *, spec: ModelSpec, pairing: Pairing, threads: int = 1
 ) -> tuple[tuple[Group, ...], tuple[str, ...]]:
     """Decide what is labelled together, and how.
 
@@ -57,6 +60,7 @@ def plan_groups(
         volumes: One or more, by modality.
         spec: Of the network.
         pairing: What the caller says.
+        threads: Of the core: each has its own scratch.
 
     Returns:
         The groups, and warnings.
@@ -67,7 +71,7 @@ def plan_groups(
     present = tuple(name for name in spec.names if name in volumes)
     together, warnings = _together(volumes, present=present, spec=spec, pairing=pairing)
     chosen = [present] if together else [(name,) for name in present]
-    return tuple(_group(names, volumes=volumes, spec=spec) for names in chosen), warnings
+    return tuple(_group(names, volumes=volumes, spec=spec, threads=threads) for names in chosen), warnings
 
 
 def _together(
@@ -89,7 +93,7 @@ def _together(
     return False, (warning,)
 
 
-def _group(names: tuple[str, ...], *, volumes: Mapping[str, Volume], spec: ModelSpec) -> Group:
+def _group(names: tuple[str, ...], *, volumes: Mapping[str, Volume], spec: ModelSpec, threads: int) -> Group:
     reference = spec.reference_modality if spec.reference_modality in names else names[0]
     first = volumes[reference]
     grid = model_grid(first.affine_mm, first.size_vox, spacing_mm=spec.grid.spacing_mm)
@@ -106,12 +110,30 @@ def _group(names: tuple[str, ...], *, volumes: Mapping[str, Volume], spec: Model
         grid = extend_grid(grid, affine_mm=other.affine_mm, size_vox=other.size_vox)
     axis = longest_axis(grid.size_vox)
     starts = window_starts(grid.size_vox, window_vox=spec.grid.window_vox, overlap=spec.grid.overlap)
-    x, y, z = ring_size(grid.size_vox, spec.grid.window_vox)
-    ring_bytes = 4 * spec.classes.num_classes * x * y * z
     return Group(
         modalities=names,
         grid=grid,
         starts=tuple(sorted(starts, key=lambda start: (start[axis], start))),
         ring_axis=axis,
-        core_bytes=sum(ring_bytes + 2 * volumes[name].stored.size for name in names),
+        core_bytes=sum(
+            _core_bytes(volumes[name], grid=grid, starts=starts, spec=spec, threads=threads) for name in names
+        ),
     )
+
+
+def _core_bytes(
+    volume: Volume, *, grid: ModelGrid, starts: Sequence[tuple[int, int, int]], spec: ModelSpec, threads: int
+) -> int:
+    window, classes = spec.grid.window_vox, spec.classes.num_classes
+    blending = Accumulator.core_bytes(
+        grid,
+        target_affine_mm=volume.affine_mm,
+        target_size_vox=volume.size_vox,
+        num_classes=classes,
+        window_vox=window,
+        starts=starts,
+        threads=threads,
+    )
+    sampling = WindowSampler.core_bytes(volume, grid=grid, window_vox=window, starts=starts, threads=threads)
+    # Labels and confidence; and the logits of a constant window, which are kept to be used again.
+    return blending + sampling + 2 * volume.stored.size + 4 * classes * math.prod(window)

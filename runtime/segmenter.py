@@ -8,22 +8,27 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from importlib.metadata import version
-from typing import Union
+from typing import Any, Union
 
 import numpy as np
+import numpy.typing as npt
 
 from cmc_sdk.bundle.manifest import ModelSpec, SeenRange, SubsetScore
 from cmc_sdk.errors import DataError, InputError
 from cmc_sdk.imaging.nifti import read_volume
 from cmc_sdk.imaging.volume import Volume
 from cmc_sdk.runtime.backends.protocol import Backend
-from cmc_sdk.runtime.core import IntensityStatistics, intensity_statistics
+from cmc_sdk.runtime.core import IntensityStatistics, Threads, intensity_statistics, usable_threads
+from cmc_sdk.runtime.cost import CoreRates, SessionCost, measure_core, measure_session
+from cmc_sdk.runtime.limits import Clock, Limits
 from cmc_sdk.runtime.memory import peak_rss_bytes
-from cmc_sdk.runtime.pipeline import Labelled, StageSeconds, label_group
+from cmc_sdk.runtime.pipeline import Labelled, label_group
 from cmc_sdk.runtime.plan import Group, Pairing, plan_groups
+from cmc_sdk.runtime.planner import RunPlan, choose_plan
 from cmc_sdk.runtime.quality import judge
 from cmc_sdk.runtime.record import BundleIdentity, GroupRecord, QualityRecord, RunRecord, input_record
 from cmc_sdk.runtime.result import Quality, Result
+from cmc_sdk.runtime.runner import StageSeconds
 
 __all__ = ["Image", "Quality", "Result", "Segmenter"]
 
@@ -39,7 +44,8 @@ class Segmenter:
         seen: What validation saw by modality, for the quality flag.
         validated_subsets: Subsets of modalities with a validation score, for the quality flag.
         identity: Which bundle it is, for the record.
-        threads: Threads of the backend, for the record.
+        threads: Threads of the core, and of the backend for the record; None: all that this process may use.
+        limits: Memory and time of each run; None: no limit.
     """
 
     def __init__(
@@ -51,6 +57,7 @@ class Segmenter:
         validated_subsets: Sequence[SubsetScore] = (),
         identity: BundleIdentity | None = None,
         threads: int | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self.spec = spec
         self.backend = backend
@@ -58,6 +65,10 @@ class Segmenter:
         self._validated = tuple(validated_subsets)
         self._identity = identity
         self._threads = threads
+        self._core_threads = threads or usable_threads()
+        self._limits = limits or Limits()
+        self._costs: dict[tuple[tuple[str, ...], int], SessionCost] = {}
+        self._rates: CoreRates | None = None
 
     def infer(
         self,
@@ -66,29 +77,43 @@ class Segmenter:
         pairing: Pairing = "auto",
         batch: int = 1,
         progress: Callable[[str, int, int], None] | None = None,
+        cancel: Callable[[], bool] | None = None,
     ) -> Result:
         """Label every scan that is given, each on its own grid.
 
         Args:
             images: Any non-empty subset of the network's modalities: volumes, or paths of NIfTI files.
             pairing: How scans relate; see `cmc_sdk.runtime.plan.plan_groups`.
-            batch: Windows run at once.
+            batch: Windows run at once; with limits the plan decides.
             progress: Called with ("windows", done, total).
+            cancel: Asked before each window; True ends the run.
 
         Raises:
             InputError: No image, an unknown modality, or a batch below 1.
             DataError: A file cannot be read, or a voxel is not finite.
             GeometryError: Scans said to share a frame do not overlap.
             BackendError: The network failed, or gave values that are not finite.
+            PlanError: The limits cannot be kept; nothing was run.
+            DeadlineError: The deadline passed.
+            InterruptError: `cancel` said so.
         """
         self._check(images, batch=batch)
         started, since = datetime.now(timezone.utc), time.perf_counter()
+        threads = Threads(self._core_threads)
         stages = StageSeconds()
         volumes = {name: _open_image(images[name]) for name in self.spec.names if name in images}
         since = stages.add("read", since)
-        statistics = {name: self._statistics(name, volume) for name, volume in volumes.items()}
+        reading_s = stages.seconds["read"]
+        if self._limits:
+            plan = self._plan(volumes, pairing=pairing, spent_s=reading_s)
+            groups, warnings, batch = plan.groups, plan.warnings, plan.batch
+            since = stages.add("plan", since)
+        else:
+            groups, warnings = plan_groups(volumes, spec=self.spec, pairing=pairing, threads=threads.count)
+        # Planning is not the run: a session measures once, and the deadline holds for every scan alike.
+        clock = Clock(self._limits, cancel=cancel, started=time.monotonic() - reading_s)
+        statistics = {name: self._statistics(name, volume, threads) for name, volume in volumes.items()}
         since = stages.add("statistics", since)
-        groups, warnings = plan_groups(volumes, spec=self.spec, pairing=pairing)
         warnings += tuple(f"{name}: {note}" for name, volume in volumes.items() for note in volume.notes)
         total, labelled, before = sum(len(group.starts) for group in groups), dict[str, Labelled](), 0
         for group in groups:
@@ -104,10 +129,13 @@ class Segmenter:
                 spec=self.spec,
                 backend=self.backend,
                 batch=batch,
+                threads=threads,
                 stages=stages,
                 progress=report,
+                checkpoint=clock.check,
             )
             before += len(group.starts)
+        clock.check()
         since = time.perf_counter()
         volumes_ml = {
             name: {
@@ -136,6 +164,43 @@ class Segmenter:
             record=record,
         )
 
+    def plan(self, images: Mapping[str, Image], *, pairing: Pairing = "auto") -> RunPlan:
+        """What `infer` would take, without running it; measures one window first, once for a set of modalities.
+
+        Raises:
+            PlanError: The session's limits cannot be kept.
+            InputError, DataError, GeometryError: As `infer`.
+        """
+        self._check(images, batch=1)
+        volumes = {name: _open_image(images[name]) for name in self.spec.names if name in images}
+        return self._plan(volumes, pairing=pairing, spent_s=0.0)
+
+    def _plan(self, volumes: Mapping[str, Volume], *, pairing: Pairing, spent_s: float) -> RunPlan:
+        threads = Threads(self._core_threads)
+        if self._rates is None:
+            self._rates = measure_core(self.spec, threads=threads)
+        deadline = self._limits.deadline_s
+        left = Limits(self._limits.max_mem_bytes, None if deadline is None else deadline - spent_s)
+        return choose_plan(
+            volumes,
+            spec=self.spec,
+            pairing=pairing,
+            limits=left,
+            cost_of=lambda present, batch: self._cost(present, batch, volumes),
+            rates=self._rates,
+            threads=threads.count,
+        )
+
+    def _cost(self, present: Sequence[str], batch: int, volumes: Mapping[str, Volume]) -> SessionCost:
+        key = (tuple(present), batch)
+        if key not in self._costs:
+            # Scans that are in memory by now are counted apart.
+            resident = sum(item.stored.nbytes for item in volumes.values() if not _is_mapped(item.stored))
+            self._costs[key] = measure_session(
+                self.backend, spec=self.spec, present=present, batch=batch, scans_bytes=resident
+            )
+        return self._costs[key]
+
     def _check(self, images: Mapping[str, Image], *, batch: int) -> None:
         allowed = ", ".join(self.spec.names)
         if not images:
@@ -146,8 +211,8 @@ class Segmenter:
         if batch < 1:
             raise InputError(f"a batch of {batch} windows is not possible", mend="give 1 or more")
 
-    def _statistics(self, name: str, volume: Volume) -> IntensityStatistics:
-        found = intensity_statistics(volume, self.spec.modality(name).intensity)
+    def _statistics(self, name: str, volume: Volume, threads: Threads) -> IntensityStatistics:
+        found = intensity_statistics(volume, self.spec.modality(name).intensity, threads=threads)
         if not found.finite:
             bad = int(np.count_nonzero(~np.isfinite(volume.stored)))
             raise DataError(
@@ -205,3 +270,12 @@ class Segmenter:
 
 def _open_image(image: Image) -> Volume:
     return image if isinstance(image, Volume) else read_volume(image)
+
+
+def _is_mapped(array: npt.NDArray[Any]) -> bool:
+    base: Any = array
+    while base is not None:
+        if isinstance(base, np.memmap):
+            return True
+        base = getattr(base, "base", None)
+    return False

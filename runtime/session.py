@@ -6,6 +6,7 @@ import os
 
 from cmc_sdk.bundle.reader import open_bundle
 from cmc_sdk.runtime.backends.select import BackendChoice, open_backend
+from cmc_sdk.runtime.limits import Limits, parse_bytes, parse_seconds
 from cmc_sdk.runtime.record import BundleIdentity
 from cmc_sdk.runtime.segmenter import Segmenter
 
@@ -18,17 +19,31 @@ class Session(Segmenter):
     Args:
         bundle: The folder `NAME.cmc`.
         backend: Inference library; `auto` takes OpenVINO where it is installed, else ONNX Runtime.
-        threads: Threads of the inference library; None for its own choice.
+        threads: Threads of the inference library and of the core; None for all that this process may use.
+        max_mem: Most memory that a run may bring this process to, a number of bytes or words like `4GB`. A run that
+            would need more is refused before it starts. None: no limit.
+        deadline: Most time for a run, from reading to labels, in seconds or words like `30s`. A run that would take
+            longer is refused; one that does is ended at the next window's end. None: no limit.
 
     Raises:
         BundleError: The bundle is not what it says.
         BackendError: No backend is installed.
-        InputError: An unknown backend, or less than one thread.
+        InputError: An unknown backend, less than one thread, or a limit that is no amount.
     """
 
     def __init__(
-        self, bundle: str | os.PathLike[str], *, backend: BackendChoice = "auto", threads: int | None = None
+        self,
+        bundle: str | os.PathLike[str],
+        *,
+        backend: BackendChoice = "auto",
+        threads: int | None = None,
+        max_mem: str | float | None = None,
+        deadline: str | float | None = None,
     ) -> None:
+        limits = Limits(
+            max_mem_bytes=None if max_mem is None else parse_bytes(max_mem),
+            deadline_s=None if deadline is None else parse_seconds(deadline),
+        )
         self.bundle = open_bundle(bundle)
         manifest = self.bundle.manifest
         super().__init__(
@@ -40,4 +55,5 @@ class Session(Segmenter):
                 name=manifest.name, version=manifest.version, manifest_sha256=self.bundle.manifest_sha256
             ),
             threads=threads,
+            limits=limits,
         )

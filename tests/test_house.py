@@ -6,6 +6,8 @@ import ast
 import subprocess
 import sys
 import sysconfig
+import tarfile
+import zipfile
 from importlib.metadata import distributions
 from pathlib import Path
 
@@ -96,10 +98,32 @@ def test_no_module_is_over_400_lines() -> None:
     assert {path: lines for path, lines in long.items() if lines > 400} == {}
 
 
-def test_every_package_is_packed() -> None:
+def test_every_room_is_packed() -> None:
     packed = (ROOT / "pyproject.toml").read_text()
-    for place in ("cmc_sdk", "training", "export", "runtime"):
-        for marker in (ROOT / place).rglob("__init__.py"):
-            name = ".".join(marker.parent.relative_to(ROOT).parts)
-            name = name if name.startswith("cmc_sdk") else f"cmc_sdk.{name}"
-            assert f'"{name}",' in packed, f"{name} is not in pyproject's packages"
+    for room in sorted(ROOMS):
+        assert f'"cmc_sdk/{room}" = "{room}"' in packed, f"{room} is not in pyproject's packages"
+
+
+@pytest.mark.slow
+def test_a_wheel_and_an_sdist_build_and_hold_what_they_should(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "build", "--outdir", str(tmp_path), str(ROOT)]
+    done = subprocess.run(build, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {name.split("/")[0] for name in names} == {
+        "cmc_sdk",
+        wheel.name.split("-py")[0].split("-cp")[0] + ".dist-info",
+    }
+    for place in ("cmc_sdk", *ROOMS):
+        for path in (ROOT / place).rglob("*.py"):
+            name = path.relative_to(ROOT).as_posix()
+            assert (name if place == "cmc_sdk" else f"cmc_sdk/{name}") in names
+    assert any(name.startswith("cmc_sdk/runtime/core/_native.") and name.endswith(".so") for name in names)
+    assert "cmc_sdk/training/configs/tiny.yaml" in names
+    assert "cmc_sdk/py.typed" in names
+    (sdist,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        tops = {"/".join(name.split("/")[1:2]) for name in archive.getnames()}
+    assert {"cpp_bindings", "cmc_sdk", "training", "runtime", "export", "LICENSE"} <= tops
+    assert not tops & {"tests", "build", ".ci", "benchmarks"}

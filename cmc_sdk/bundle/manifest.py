@@ -62,11 +62,25 @@ class ModalitySpec(Settings):
 
 
 class Grid(Settings):
-    """The model grid: spacing in mm, window in voxels, and the share of a window that neighbours overlap, [0, 0.9]."""
+    """The model grid.
+
+    Args:
+        spacing_mm: Spacing along its axes.
+        window_vox: Size of a window.
+        overlap: Share of a window that neighbours overlap; validation was done with it.
+        min_overlap: The least overlap that a deadline may bring it down to; None: it never changes.
+    """
 
     spacing_mm: PositiveTriple
     window_vox: SizeTriple
     overlap: Annotated[float, Field(ge=0.0, le=0.9)] = 0.5
+    min_overlap: Annotated[float, Field(ge=0.0, le=0.9)] | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Grid:
+        if self.min_overlap is not None and self.min_overlap > self.overlap:
+            raise ValueError(f"min_overlap {self.min_overlap:g} is above overlap {self.overlap:g}")
+        return self
 
 
 class ModelSpec(Settings):

@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
-__all__ = ["emit_json", "json_option", "progress_bar", "stderr", "stdout"]
+__all__ = ["emit_json", "json_option", "json_progress", "progress_bar", "stderr", "stdout"]
 
 ProgressCallback = Callable[[str, int, int], None]
 """Called with (stage, done, total) as work goes on."""
@@ -41,7 +43,13 @@ def progress_bar(*, quiet: bool = False) -> Iterator[ProgressCallback]:
     if quiet or not sys.stderr.isatty():
         yield lambda stage, done, total: None
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _RateColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=stderr()) as bar:
         tasks: dict[str, Any] = {}
 
@@ -51,6 +59,37 @@ def progress_bar(*, quiet: bool = False) -> Iterator[ProgressCallback]:
             bar.update(tasks[stage], completed=done, total=total)
 
         yield update
+
+
+@contextlib.contextmanager
+def json_progress() -> Iterator[ProgressCallback]:
+    """Yield a callback (stage, done, total) that prints one JSON object a line on standard error."""
+    began: dict[str, tuple[float, int]] = {}
+
+    def update(stage: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        since, first = began.setdefault(stage, (now, done))
+        rate = (done - first) / (now - since) if now > since and done > first else None
+        line = {
+            "stage": stage,
+            "done": done,
+            "total": total,
+            "per_second": None if rate is None else round(rate, 4),
+            "seconds_left": None if rate is None else round((total - done) / rate, 2),
+        }
+        click.echo(json.dumps(line), err=True)
+
+    yield update
+
+
+class _RateColumn(ProgressColumn):
+    """Steps a second, or seconds a step where one takes longer."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        if not speed:
+            return Text("")
+        return Text(f"{speed:.1f}/s" if speed >= 1 else f"{1 / speed:.1f} s each")
 
 
 def _finite(value: Any) -> Any:

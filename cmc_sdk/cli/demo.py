@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from cmc_sdk.cli.console import emit_json, json_option, progress_bar, stdout
-from cmc_sdk.errors import TrainingError
+from cmc_sdk.errors import InterruptError, TrainingError
 
 if TYPE_CHECKING:
     from cmc_sdk.training.evaluation import Row
@@ -48,7 +48,7 @@ def command(output: Path, seed: int, fast: bool, as_json: bool) -> None:
         demo = _Demo(folder=output, seed=seed, fast=fast, quiet=as_json)
         rows = demo.go()
     except KeyboardInterrupt as error:
-        raise TrainingError(
+        raise InterruptError(
             f"stopped by Ctrl-C; what was finished stands in {output}", mend=f"remove {output} and start again"
         ) from error
     table = headline(rows)

@@ -23,9 +23,21 @@ EPILOG = "Example: cmc export runs/liver -o liver.cmc --name liver --version 1.0
     show_default=True,
     help="What the model is for, in words.",
 )
+@click.option(
+    "--min-overlap",
+    type=click.FloatRange(0.0, 0.9),
+    help="How far `cmc infer --deadline` may lower the windows' overlap to be in time.  [default: not at all]",
+)
 @json_option
 def command(
-    run: Path, output: Path, name: str | None, version: str, licence: str, intended_use: str, as_json: bool
+    run: Path,
+    output: Path,
+    name: str | None,
+    version: str,
+    licence: str,
+    intended_use: str,
+    min_overlap: float | None,
+    as_json: bool,
 ) -> None:
     """Write the best checkpoint of the training run RUN as a bundle that runs on any machine.
 
@@ -44,6 +56,7 @@ def command(
             version=version,
             licence=licence,
             intended_use=intended_use,
+            min_overlap=min_overlap,
             progress=progress,
         )
     document = describe(open_bundle(output))

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
-from cmc_sdk.cli.console import emit_json, json_option, progress_bar, stdout
+from cmc_sdk.cli.console import emit_json, json_option, json_progress, progress_bar, stdout
 from cmc_sdk.cli.tables import text_table
 from cmc_sdk.errors import InputError
 from cmc_sdk.imaging.nifti import read_volume
 
+if TYPE_CHECKING:
+    from cmc_sdk.runtime.planner import RunPlan
+
 EPILOG = """\b
 Examples:
   cmc infer liver.cmc --image ct=ct.nii.gz --image mr=mr.nii.gz -o result --report
-  cmc infer liver.cmc --image ct=ct.nii.gz -o result
+  cmc infer liver.cmc --image ct=ct.nii.gz -o result --max-mem 4GB --deadline 60s
+  cmc infer liver.cmc --image ct=ct.nii.gz --plan
 """
 
 
@@ -29,7 +33,7 @@ Examples:
     metavar="MODALITY=PATH",
     help="A NIfTI scan and what it is; once per modality. Any of the bundle's modalities may be left out.",
 )
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The folder to write.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="The folder to write.")
 @click.option("--backend", type=click.Choice(["auto", "openvino", "onnxruntime"]), default="auto", show_default=True)
 @click.option(
     "--pairing",
@@ -40,16 +44,27 @@ Examples:
     "they lie on one grid.",
 )
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all cores]")
+@click.option("--max-mem", metavar="SIZE", help="Refuse before the start what would need more memory, as in 4GB.")
+@click.option(
+    "--deadline",
+    metavar="TIME",
+    help="Refuse before the start what would take longer, as in 30s, and end a run that does. Counts from reading the "
+    "scans to finished labels.",
+)
+@click.option("--plan", is_flag=True, help="Only print what the run would take, in bytes and seconds.")
 @click.option("--report", is_flag=True, help="Also write report.html: planes with overlays, volumes, quality, record.")
 @click.option("--format", "formats", type=click.Choice(["nifti"]), default="nifti", show_default=True)
 @json_option
 def command(
     bundle: Path,
     images: tuple[str, ...],
-    output: Path,
+    output: Path | None,
     backend: Literal["auto", "openvino", "onnxruntime"],
     pairing: Literal["auto", "registered", "separate"],
     threads: int | None,
+    max_mem: str | None,
+    deadline: str | None,
+    plan: bool,
     report: bool,
     formats: str,
     as_json: bool,
@@ -57,17 +72,26 @@ def command(
     """Label scans with BUNDLE, each on its own grid.
 
     Writes labels_MODALITY.nii.gz, confidence_MODALITY.nii.gz (1/255) and record.json into a new folder; the folder
-    appears when all is done. Runs on this machine alone: no network, no file elsewhere.
+    appears when all is done. Runs on this machine alone: no network, no file elsewhere. With --json, progress goes to
+    standard error as one JSON object a line.
+
+    Exit: 0 done, 1 failed, 2 wrong use or bad input, 3 deadline passed, 4 does not fit the limits, 130 Ctrl-C.
     """
     from cmc_sdk.runtime.result_folder import check_result_folder, write_result
     from cmc_sdk.runtime.session import Session
 
     paths = _parse_images(images)
-    check_result_folder(output)
-    session = Session(bundle, backend=backend, threads=threads)
+    if output is not None:
+        check_result_folder(output)
+    elif not plan:
+        raise InputError("no folder to write was given", mend="give one with -o, or --plan to see what it would take")
+    session = Session(bundle, backend=backend, threads=threads, max_mem=max_mem, deadline=deadline)
     _check_modalities(paths, known=session.spec.names)
     volumes = {name: read_volume(path) for name, path in paths.items()}
-    with progress_bar(quiet=as_json) as progress:
+    if plan or output is None:
+        _print_plan(session.plan(volumes, pairing=pairing), as_json=as_json)
+        return
+    with json_progress() if as_json else progress_bar() as progress:
         result = session.infer(volumes, pairing=pairing, progress=progress)
     files = write_result(result, folder=output, images=volumes, spec=session.spec, report=report)
     if as_json:
@@ -95,6 +119,31 @@ def command(
         out.print(f"warning  {warning}", markup=False)
     for name, path in files.items():
         out.print(f"{name.replace('_', ' ')}: {path}", markup=False)
+
+
+def _print_plan(plan: RunPlan, *, as_json: bool) -> None:
+    if as_json:
+        emit_json(plan.to_dict())
+        return
+    rows = [[" + ".join(group.modalities), _size(group.grid.size_vox), str(len(group.starts))] for group in plan.groups]
+    out = stdout()
+    out.print(text_table(["group", "model grid", "windows"], rows=rows), markup=False)
+    out.print(f"\noverlap {plan.overlap:g}, {plan.batch} window(s) at once", markup=False)
+    parts = [
+        ("network and library", plan.session_bytes),
+        ("scans as stored", plan.input_bytes),
+        ("core and labels", plan.core_bytes),
+        ("peak of the process", plan.total_bytes),
+    ]
+    known = [[name, "unknown" if amount is None else f"{amount / 1e6:,.0f}"] for name, amount in parts]
+    out.print(text_table(["MB", ""], rows=known), markup=False)
+    out.print(f"\nexpected: {plan.seconds:.1f} s, {plan.window_seconds:.3f} s a window", markup=False)
+    for warning in plan.warnings:
+        out.print(f"warning  {warning}", markup=False)
+
+
+def _size(size: tuple[int, int, int]) -> str:
+    return "×".join(map(str, size))
 
 
 def _parse_images(words: tuple[str, ...]) -> dict[str, Path]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from cmc_sdk.errors import CmcError
+from cmc_sdk.errors import CmcError, InterruptError
 
 __all__ = ["cmc", "main"]
 
@@ -53,7 +53,7 @@ def cmc(debug: bool) -> None:
 
 
 def main(arguments: list[str] | None = None) -> Any:
-    """Run `cmc` and exit: 0 done, 1 failed, 2 wrong use or bad input."""
+    """Run `cmc` and exit: 0 done, 1 failed, 2 wrong use or bad input; 3, 4 and 130 as in `cmc_sdk.errors`."""
     words = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in words[:1]
     try:
@@ -68,7 +68,7 @@ def main(arguments: list[str] | None = None) -> Any:
             sys.exit(2)
         _fail(_usage(error), 2, debug, error)
     except (KeyboardInterrupt, click.Abort) as error:
-        _fail("stopped by Ctrl-C; nothing half-written was left behind", 1, debug, error)
+        _fail("stopped by Ctrl-C; nothing half-written was left behind", InterruptError.exit_code, debug, error)
     except BrokenPipeError:
         sys.exit(1)
     except ModuleNotFoundError as error:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from cmc_sdk.cli.console import emit_json, json_option, progress_bar, stderr, stdout
-from cmc_sdk.errors import TrainingError
+from cmc_sdk.errors import InterruptError
 
 __all__ = ["command"]
 
@@ -50,7 +50,7 @@ def command(
         with progress_bar(quiet=as_json) as progress:
             paths = train(settings, resume=resume, branch=branch, progress=progress, note=_note)
     except KeyboardInterrupt as error:
-        raise TrainingError(
+        raise InterruptError(
             "stopped by Ctrl-C; the last checkpoint, if there was one, stands",
             mend="continue with the same command and --resume",
         ) from error

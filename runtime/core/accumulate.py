@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from cmc_sdk.runtime.core.finalise import Labelling, labelling
-from cmc_sdk.runtime.core.geometry import Affine, ModelGrid, Size
-from cmc_sdk.runtime.core.windows import blend_profiles, gaussian_axes, longest_axis
+from cmc_sdk.runtime.core import _native
+from cmc_sdk.runtime.core.geometry import Affine, ModelGrid, Size, as_affine
+from cmc_sdk.runtime.core.threads import Threads
 
 __all__ = ["Accumulator"]
 
@@ -28,12 +27,10 @@ class Accumulator:
         grid: The model grid.
         target_affine_mm: (4, 4), voxel index of the grid to label → RAS position in mm.
         target_size_vox: Size of the grid to label.
-        num_classes: K, background included.
+        num_classes: K, background included, 2 to 256.
         window_vox: Size of a window.
         starts: First voxels of all windows, a product of three axes (`window_starts`).
-
-    Attributes:
-        finalise_seconds: Time spent so far on labelling closed slices.
+        threads: To work on; None: one. Labels do not depend on it.
     """
 
     def __init__(
@@ -44,56 +41,39 @@ class Accumulator:
         target_size_vox: Size,
         num_classes: int,
         window_vox: Size,
-        starts: Sequence[tuple[int, int, int]],
+        starts: Sequence[Size],
+        threads: Threads | None = None,
     ) -> None:
-        self.axis = longest_axis(grid.size_vox)
-        self._size = grid.size_vox
-        self._window = window_vox
-        self._profiles = [
-            blend_profiles(profile, starts=sorted({start[axis] for start in starts}), size=grid.size_vox[axis])
-            for axis, profile in enumerate(gaussian_axes(window_vox))
-        ]
-        self._ring = np.zeros((num_classes, *ring_size(grid.size_vox, window_vox)), np.float32)
-        self._scratch = np.empty(window_vox, np.float32).reshape(-1)
-        self._base = 0  # model slice that the ring's first slice is
-        self._row: int | None = None
-        self._labelling: Labelling = labelling(
-            np.linalg.inv(grid.affine_mm) @ target_affine_mm,
-            model_size_vox=grid.size_vox,
-            target_size_vox=target_size_vox,
-            num_classes=num_classes,
-            axis=self.axis,
+        self._threads = threads or Threads(1)
+        self._labels = np.zeros(target_size_vox, np.uint8)
+        self._confidence = np.zeros(target_size_vox, np.uint8)
+        self._native = _native.Accumulator(
+            as_affine(grid.affine_mm),
+            grid.size_vox,
+            self._labels,
+            self._confidence,
+            as_affine(target_affine_mm),
+            num_classes,
+            window_vox,
+            list(starts),
         )
-        self.finalise_seconds = 0.0
 
-    def add(self, logits: npt.NDArray[np.float32], *, start: tuple[int, int, int]) -> None:
+    @property
+    def finalise_seconds(self) -> float:
+        """Time spent so far on labelling closed slices."""
+        return self._native.label_seconds
+
+    def add(self, logits: npt.NDArray[np.float32], *, start: Size) -> None:
         """Add one window.
 
         Args:
             logits: (K, X, Y, Z) of the window's size; left as it is.
-            start: Its first voxel in the model grid. Along `axis` starts must not decrease from call to call.
+            start: Its first voxel in the model grid. Along the longest axis starts must not decrease from call to call.
 
         Raises:
-            ValueError: A start that comes too late, or is none of the planned ones.
+            ValueError: A start that comes too late, or is none of the planned ones; logits of another shape.
         """
-        row = start[self.axis]
-        if self._row is not None and row < self._row:
-            raise ValueError(f"window {start} comes after its slices were closed")
-        if self._row is not None and row > self._row:
-            self._close(row)
-        self._row = row
-        low = [max(first, 0) for first in start]
-        high = [min(first + side, size) for first, side, size in zip(start, self._window, self._size, strict=True)]
-        inside = tuple(slice(a - first, b - first) for a, b, first in zip(low, high, start, strict=True))
-        low[self.axis] -= self._base
-        high[self.axis] -= self._base
-        place = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-        x, y, z = (profiles[first] for profiles, first in zip(self._profiles, start, strict=True))
-        weight = (x[:, None] * y)[:, :, None] * z
-        product = self._scratch[: weight.size].reshape(weight.shape)
-        for target, values in zip(self._ring, logits, strict=True):
-            np.multiply(values[inside], weight, out=product)
-            target[place] += product
+        self._native.add(np.ascontiguousarray(logits, np.float32), start, self._threads)
 
     def finish(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8], npt.NDArray[Any], npt.NDArray[Any]]:
         """Close what is open.
@@ -102,31 +82,31 @@ class Accumulator:
             Labels and confidence (1/255) on the target grid; for each class its number of voxels, and its summed
             confidence in [0, 1] per voxel.
         """
-        self._close(self._size[self.axis])
-        result = self._labelling
-        return result.labels, result.confidence, result.counts, result.confidence_sums
+        self._native.finish(self._threads)
+        counts = np.array(self._native.counts, np.int64)
+        return self._labels, self._confidence, counts, np.array(self._native.confidence_sums, np.float64)
 
-    def _close(self, until: int) -> None:
-        """Label all that lies between slices below `until`, then move the open slices to the front of the ring."""
-        started = time.perf_counter()
-        last = until == self._size[self.axis]
-        self._labelling.write(self._ring, base=self._base, until=until, last=last)
-        if not last:
-            # The last closed slice stays: target voxels between it and the first open one still need it.
-            shift = until - 1 - self._base
-            for buffer in self._ring:
-                slices = np.moveaxis(buffer, self.axis, 0)
-                keep = slices.shape[0] - shift
-                for index in range(keep):
-                    slices[index] = slices[index + shift]
-                slices[keep:] = 0.0
-            self._base = until - 1
-        self.finalise_seconds += time.perf_counter() - started
-
-
-def ring_size(size_vox: Size, window_vox: Size) -> Size:
-    """Size of the buffer that holds the open slices of a grid."""
-    axis = longest_axis(size_vox)
-    size = list(size_vox)
-    size[axis] = min(size_vox[axis], window_vox[axis] + 1)
-    return (size[0], size[1], size[2])
+    @staticmethod
+    def core_bytes(
+        grid: ModelGrid,
+        *,
+        target_affine_mm: Affine,
+        target_size_vox: Size,
+        num_classes: int,
+        window_vox: Size,
+        starts: Sequence[Size],
+        threads: int,
+    ) -> int:
+        """Bytes that an accumulator holds, the largest while it works included, by formula; labels apart."""
+        _, y, z = target_size_vox
+        return _native.Accumulator.core_bytes(
+            as_affine(grid.affine_mm),
+            grid.size_vox,
+            target_size_vox,
+            (y * z, z, 1),
+            as_affine(target_affine_mm),
+            num_classes,
+            window_vox,
+            list(starts),
+            threads,
+        )

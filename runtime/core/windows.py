@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
-import math
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from cmc_sdk.runtime.core import _native
 from cmc_sdk.runtime.core.geometry import Size
 
-__all__ = ["blend_profiles", "constant_value", "gaussian_axes", "longest_axis", "window_starts"]
-
-
-def axis_starts(size: int, *, window: int, overlap: float) -> list[int]:
-    """First voxels of the windows along one axis; one negative start if the axis is shorter than the window."""
-    if size <= window:
-        return [-((window - size) // 2)]
-    interval = max(1, int(window * (1 - overlap)))
-    count = math.ceil((size - window) / interval) + 1
-    return [min(index * interval, size - window) for index in range(count)]
+__all__ = ["constant_value", "gaussian_axes", "longest_axis", "ring_size", "window_starts"]
 
 
 def window_starts(size_vox: Size, *, window_vox: Size, overlap: float) -> list[tuple[int, int, int]]:
@@ -35,10 +25,7 @@ def window_starts(size_vox: Size, *, window_vox: Size, overlap: float) -> list[t
         Starts (x, y, z); negative where the grid is smaller than the window, which is then centred on it (the odd voxel
         of padding comes after).
     """
-    axes = [
-        axis_starts(size, window=window, overlap=overlap) for size, window in zip(size_vox, window_vox, strict=True)
-    ]
-    return list(itertools.product(*axes))  # type: ignore[arg-type]
+    return [(x, y, z) for x, y, z in _native.window_starts(size_vox, window_vox, overlap)]
 
 
 def gaussian_axes(window_vox: Size, *, sigma_scale: float = 0.125) -> tuple[npt.NDArray[np.float32], ...]:
@@ -48,41 +35,20 @@ def gaussian_axes(window_vox: Size, *, sigma_scale: float = 0.125) -> tuple[npt.
         window_vox: Size of a window.
         sigma_scale: Standard deviation as a share of the window's side.
     """
-    profiles = []
-    for size in window_vox:
-        distance = (np.arange(size) - (size - 1) / 2) / (sigma_scale * size)
-        profiles.append(np.maximum(np.exp(-0.5 * distance**2), 1e-6).astype(np.float32))
-    return tuple(profiles)
-
-
-def blend_profiles(
-    profile: npt.NDArray[np.float32], *, starts: list[int], size: int
-) -> dict[int, npt.NDArray[np.float32]]:
-    """One axis's weights for each start, divided by the sum over all windows at that voxel.
-
-    The windows form a product of three axes, so the sum of weights at a voxel is the product of three such sums:
-    weights that are divided axis by axis add up to 1 everywhere, and no map of counts is needed.
-    """
-    total = np.zeros(size, np.float64)
-    for start in starts:
-        low, high = max(start, 0), min(start + len(profile), size)
-        total[low:high] += profile[low - start : high - start]
-    divided = {}
-    for start in starts:
-        low, high = max(start, 0), min(start + len(profile), size)
-        divided[start] = (profile[low - start : high - start] / total[low:high]).astype(np.float32)
-    return divided
+    return tuple(np.array(profile, np.float32) for profile in _native.gaussian_axes(window_vox, sigma_scale))
 
 
 def longest_axis(size_vox: Size) -> int:
     """The axis with the most voxels, the last of them on a tie: the ring of open slices runs along it."""
-    return max(range(3), key=lambda axis: (size_vox[axis], axis))
+    return _native.longest_axis(size_vox)
+
+
+def ring_size(size_vox: Size, window_vox: Size) -> Size:
+    """Size of the buffer that holds the open slices of a grid."""
+    x, y, z = _native.ring_size(size_vox, window_vox)
+    return (x, y, z)
 
 
 def constant_value(window: npt.NDArray[Any]) -> float | None:
-    """The one value that all voxels have, or None."""
-    first = window.flat[0]
-    # Most windows differ early: a thin sample decides before the whole window is read.
-    if (window.reshape(-1)[:: max(1, window.size // 4096)] != first).any() or (window != first).any():
-        return None
-    return float(first)
+    """The one value that all voxels of an FP32 window have, or None."""
+    return _native.constant_value(np.ascontiguousarray(window, dtype=np.float32))

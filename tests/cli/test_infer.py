@@ -71,7 +71,6 @@ def test_the_files_are_what_the_python_face_answers(
     assert np.array_equal(read_volume(document["files"]["confidence_ct"]).stored, result.confidence["ct"].stored)
     assert document["volumes_ml"] == {"ct": pytest.approx(result.volumes_ml["ct"])}
     assert document["quality"]["status"] == result.quality.status
-    assert done.err == ""
 
 
 def test_the_same_command_gives_the_same_bytes(cmc: Cmc, bundle: Path, scans: dict[str, Path], tmp_path: Path) -> None:
@@ -198,3 +197,55 @@ def test_the_kernel_sees_no_network_socket_either(
     assert done.returncode == 0, done.stderr
     assert [line for line in log.read_text().splitlines() if "AF_INET" in line] == []
     assert list((tmp_path / "home").iterdir()) == []
+
+
+def test_a_plan_is_printed_and_nothing_is_run(cmc: Cmc, bundle: Path, scans: dict[str, Path], tmp_path: Path) -> None:
+    done = cmc("infer", bundle, "--image", f"ct={scans['ct']}", "--plan")
+    assert done.code == 0, done.err
+    assert "peak of the process" in done.out
+    assert "expected:" in done.out
+    done = cmc("infer", bundle, "--image", f"ct={scans['ct']}", "--plan", "--json")
+    plan = json.loads(done.out)
+    assert plan["windows"] == sum(group["windows"] for group in plan["groups"])
+    parts = plan["bytes"]
+    assert parts["total"] >= parts["session"] + parts["input"] + parts["core"]
+    assert plan["seconds"]["total"] > 0
+    assert {path.name for path in tmp_path.iterdir()} <= {"ct.nii.gz", "mr.nii.gz"}
+
+
+@pytest.mark.parametrize(
+    ("option", "words", "code"),
+    [
+        (("--max-mem", "1MB"), "not started", 4),
+        (("--deadline", "0.01ms"), "not started", 4),
+        (("--max-mem", "lots"), "is no amount of memory", 2),
+    ],
+)
+def test_limits_that_cannot_be_kept_write_nothing(
+    cmc: Cmc, bundle: Path, scans: dict[str, Path], tmp_path: Path, option: tuple[str, str], words: str, code: int
+) -> None:
+    done = cmc("infer", bundle, "--image", f"ct={scans['ct']}", "-o", tmp_path / "out", *option)
+    assert done.code == code
+    assert words in done.err
+    assert done.err.count("\n") == 1
+    assert {path.name for path in tmp_path.iterdir()} <= {"ct.nii.gz", "mr.nii.gz"}
+
+
+def test_within_limits_the_labels_are_the_same(cmc: Cmc, bundle: Path, scans: dict[str, Path], tmp_path: Path) -> None:
+    words = ("infer", bundle, "--image", f"ct={scans['ct']}", "--threads", 1)
+    assert cmc(*words, "-o", tmp_path / "free").code == 0
+    done = cmc(*words, "-o", tmp_path / "bound", "--max-mem", "64GB", "--deadline", "10min")
+    assert done.code == 0, done.err
+    name = "labels_ct.nii.gz"
+    assert (tmp_path / "free" / name).read_bytes() == (tmp_path / "bound" / name).read_bytes()
+
+
+def test_json_progress_goes_to_standard_error_line_by_line(
+    cmc: Cmc, bundle: Path, scans: dict[str, Path], tmp_path: Path
+) -> None:
+    done = cmc("infer", bundle, "--image", f"ct={scans['ct']}", "-o", tmp_path / "out", "--json")
+    assert done.code == 0
+    assert json.loads(done.out)["output"] == str(tmp_path / "out")
+    lines = [json.loads(line) for line in done.err.splitlines()]
+    assert [line["done"] for line in lines] == list(range(1, lines[-1]["total"] + 1))
+    assert {"stage", "done", "total", "per_second", "seconds_left"} == set(lines[-1])

@@ -59,7 +59,7 @@ def test_ctrl_c_is_one_line_that_says_how_to_go_on(cmc: Cmc, config: Path, monke
 
     monkeypatch.setattr(engine, "train", interrupted)
     done = cmc("train", config)
-    assert done.code == 1
+    assert done.code == 130
     assert "stopped by Ctrl-C" in done.error
     assert "--resume" in done.error
 

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cmc_sdk.runtime.core import Accumulator, ModelGrid, finalise, longest_axis, ring_size, window_starts
-from cmc_sdk.runtime.core.finalise import label_logits
+from cmc_sdk.runtime.core import Accumulator, ModelGrid, Threads, longest_axis, ring_size, window_starts
 from tests.reference import sliding as reference
 from tests.runtime.grids import anyhow, make_affine, move_centre, straight
 
@@ -79,7 +78,7 @@ def test_targets_in_any_position(problem, overlap, seed):
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
 @pytest.mark.parametrize("angles", [(0.0, 0.0, 0.0), (0.1, 0.2, -0.15)])
-def test_the_ring_runs_along_every_axis(axis, angles, monkeypatch):
+def test_the_ring_runs_along_every_axis(axis, angles):
     size = tuple(30 if a == axis else 7 for a in range(3))
     assert longest_axis(size) == axis
     assert ring_size(size, (5, 5, 5)) == tuple(6 if a == axis else 7 for a in range(3))
@@ -89,10 +88,6 @@ def test_the_ring_runs_along_every_axis(axis, angles, monkeypatch):
     spacing[axis] = 1.6
     affine = make_affine(spacing=spacing, angles=angles)
     target = move_centre(affine, target_size, (np.array(size) - 1) / 2)
-    # Small blocks, so that every loop over parts is taken more than once.
-    monkeypatch.setattr(finalise, "CELLS", 64)
-    monkeypatch.setattr(finalise, "CHUNK", 4)
-    monkeypatch.setattr(finalise, "POINTS", 50)
     check(*run(grid, target=target, target_size=target_size, window=(5, 5, 5), seed=axis))
 
 
@@ -133,6 +128,21 @@ def test_a_window_that_comes_too_late_is_refused():
         accumulator.add(logits, start=starts[0])
 
 
+def label_logits(logits):
+    """Labels and confidence of (K, n) logits, as one window on a grid of n voxels."""
+    size = (1, 1, logits.shape[1])
+    accumulator = Accumulator(
+        ModelGrid(np.eye(4), size),
+        target_affine_mm=np.eye(4),
+        target_size_vox=size,
+        num_classes=len(logits),
+        window_vox=size,
+        starts=[(0, 0, 0)],
+    )
+    accumulator.add(logits.reshape(len(logits), *size), start=(0, 0, 0))
+    return [found.ravel() for found in accumulator.finish()[:2]]
+
+
 def test_ties_go_to_the_lowest_class_and_confidence_is_the_softmax():
     logits = np.array([[1.0, 0.0, -3.0, 200.0], [1.0, 2.0, -3.0, -200.0], [0.0, 2.0, -3.0, 0.0]], np.float32)
     labels, confidence = label_logits(logits)
@@ -161,3 +171,28 @@ def test_every_voxel_is_counted_once_where_the_second_row_starts_at_one(angles):
     found, expected = run(ModelGrid(np.eye(4), (5, 5, 7)), target=target, target_size=(6, 6, 9), window=(6, 6, 6))
     check(found, expected)
     assert found[2].sum() == 6 * 6 * 9
+
+
+@pytest.mark.parametrize("angles", [(0.0, 0.0, 0.0), (0.3, 0.2, 0.1)])
+def test_labels_do_not_depend_on_threads(angles):
+    grid = ModelGrid(np.eye(4), (20, 21, 30))
+    target = move_centre(make_affine(spacing=(0.7, 0.6, 0.8), angles=angles), (31, 33, 35), (10.0, 10.0, 15.0))
+    starts = window_starts(grid.size_vox, window_vox=(12, 12, 12), overlap=0.5)
+    rng = np.random.default_rng(0)
+    logits = [rng.normal(0, 1, (14, 12, 12, 12)).astype(np.float32) for _ in starts]
+    found = []
+    for count in (1, 2, 4, 4, 2, 1):
+        accumulator = Accumulator(
+            grid,
+            target_affine_mm=target,
+            target_size_vox=(31, 33, 35),
+            num_classes=14,
+            window_vox=(12, 12, 12),
+            starts=starts,
+            threads=Threads(count),
+        )
+        for start, values in sorted(zip(starts, logits, strict=True), key=lambda item: (item[0][2], item[0])):
+            accumulator.add(values, start=start)
+        found.append(accumulator.finish())
+    for other in found[1:]:
+        assert all(np.array_equal(a, b) for a, b in zip(found[0], other, strict=True))

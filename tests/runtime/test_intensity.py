@@ -7,7 +7,7 @@ import pytest
 
 from cmc_sdk import Volume
 from cmc_sdk.bundle.manifest import IntensityRule
-from cmc_sdk.runtime.core import intensity, intensity_statistics, normalise, normalised_background
+from cmc_sdk.runtime.core import Threads, intensity_statistics, normalise, normalised_background
 
 CLIPPED = IntensityRule(clip=(-150.0, 250.0), unit="HU")
 RULES = [IntensityRule(), CLIPPED, IntensityRule(clip=(-175.0, 250.0), scale="unit_range", unit="HU")]
@@ -26,13 +26,13 @@ def open_sided(seed=1):
 
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("layout", ["C", "F"])
-@pytest.mark.parametrize("slab", [1, 200, 1 << 20])
+@pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize(
     "array", [body(border=-1024), body(border=0), body(border=0.5, dtype=np.float64), open_sided()]
 )
-def test_statistics_are_those_of_numpy(monkeypatch, array, rule, layout, slab):
-    monkeypatch.setattr(intensity, "SLAB_VOXELS", slab)
-    found = intensity_statistics(Volume(np.asarray(array, order=layout), np.eye(4)), rule)
+def test_statistics_are_those_of_numpy(array, rule, layout, count):
+    volume = Volume(np.asarray(array, order=layout), np.eye(4))
+    found = intensity_statistics(volume, rule, threads=Threads(count))
     border = array[0, 0, 0]
     faces = [array[0], array[-1], array[:, 0], array[:, -1], array[:, :, 0], array[:, :, -1]]
     constant = all((face == border).all() for face in faces)
@@ -86,8 +86,7 @@ def test_thin_axes_have_no_border(size):
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_one_voxel_that_is_not_finite_is_seen(monkeypatch, bad):
-    monkeypatch.setattr(intensity, "SLAB_VOXELS", 30)
+def test_one_voxel_that_is_not_finite_is_seen(bad):
     for place in [(0, 0, 0), (8, 13, 7), (4, 6, 3)]:
         array = open_sided()
         array[place] = bad

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cmc_sdk import Volume
-from cmc_sdk.runtime.core import sample_window, sampling
+from cmc_sdk.runtime.core import Threads, sample_window
 from tests.reference import sampling as reference
 from tests.runtime.grids import make_affine, pairs
 
@@ -98,14 +98,13 @@ def test_scaled_integers_are_sampled_as_true_values():
 
 
 @pytest.mark.parametrize("layout", ["C", "F"])
-def test_sampling_in_parts_changes_nothing(monkeypatch, layout):
-    array = np.asarray(noise((40, 9, 70), 2), order=layout)
-    window = make_affine(spacing=(0.5, 1.5, 0.9), order=(2, 0, 1))
+@pytest.mark.parametrize("angles", [(0.0, 0.0, 0.0), (0.2, 0.1, 0.0)])
+def test_threads_change_nothing(layout, angles):
+    array = noise((40, 9, 70), 2)
+    window = make_affine(spacing=(0.5, 1.5, 0.9), order=(2, 0, 1), angles=angles)
     arguments = {"affine_mm": window, "size_vox": (9, 50, 45), "background": 4.0}
-    whole = sample_window(Volume(array, np.eye(4)), **arguments)
-    monkeypatch.setattr(sampling, "REGION_VOXELS", 64)
-    assert np.array_equal(sample_window(Volume(array, np.eye(4)), **arguments), whole)
-    oblique = {**arguments, "affine_mm": make_affine(angles=(0.2, 0.1, 0))}
-    whole = sample_window(Volume(array, np.eye(4)), **oblique)
-    monkeypatch.setattr(sampling, "POINTS", 1000)
-    assert np.array_equal(sample_window(Volume(array, np.eye(4)), **oblique), whole)
+    volume = Volume(np.asarray(array, order=layout), np.eye(4))
+    whole = sample_window(volume, **arguments)
+    for count in (2, 4):
+        assert np.array_equal(sample_window(volume, **arguments, threads=Threads(count)), whole)
+    np.testing.assert_allclose(whole, sample_window(Volume(array, np.eye(4)), **arguments), rtol=1e-5, atol=1e-4)

