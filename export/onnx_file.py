@@ -17,7 +17,6 @@ MAX_BYTES = 2**31 - 1
 
 _AS_ONE_OP = {
     "aten.layer_norm.default": "LayerNormalization",
-    "aten.instance_norm.default": "InstanceNormalization",
     "aten.group_norm.default": "InstanceNormalization",
 }
 _BATCH_STATISTICS = ("aten.batch_norm", "aten.native_batch_norm", "aten._native_batch_norm", "aten.cudnn_batch_norm")
@@ -26,7 +25,8 @@ _BATCH_STATISTICS = ("aten.batch_norm", "aten.native_batch_norm", "aten._native_
 def normalisations(program: torch.export.ExportedProgram) -> dict[str, int]:
     """How many LayerNormalization and InstanceNormalization ops a traced network must become.
 
-    A group normalisation becomes an InstanceNormalization over its groups.
+    A group normalisation becomes an InstanceNormalization over its groups; an instance normalisation is written in
+    stages instead (`translations`).
 
     Raises:
         BundleError: The network holds a batch normalisation, whose result would depend on the batch-mates.

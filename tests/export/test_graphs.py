@@ -39,16 +39,12 @@ def test_names_and_shapes(exported: Exported) -> None:
     assert {item.opset for item in graphs.values()} == {18}
 
 
-def test_normalisations_stand_as_single_ops(exported: Exported) -> None:
+def test_instance_norms_are_staged_and_nothing_needs_a_batch(exported: Exported) -> None:
     opened = open_bundle(exported.bundle)
-    counts = {
-        graph.path: Counter(node.op_type for node in onnx.load_model_from_string(opened.read(graph.path)).graph.node)
-        for graph in opened.manifest.graphs
-    }
-    assert counts["graphs/f32/encoder_ct.onnx"]["InstanceNormalization"] == 8
-    for found in counts.values():
-        assert found["InstanceNormalization"] > 0
-        assert not {"BatchNormalization", "ReduceMean", "Dropout"} & set(found)
+    for graph in opened.manifest.graphs:
+        found = Counter(node.op_type for node in onnx.load_model_from_string(opened.read(graph.path)).graph.node)
+        assert found["ReduceMean"] >= 2  # a mean and a variance each
+        assert not {"BatchNormalization", "InstanceNormalization", "Dropout"} & set(found)
 
 
 @pytest.mark.parametrize("name", BACKENDS)

@@ -1,0 +1,37 @@
+"""Operators that are written in another way than torch's exporter writes them."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from torch import nn
+
+from cmc_sdk.export.graphs import export_module
+from cmc_sdk.training.model.norms import InstanceNorm
+
+
+def half_air(size: tuple[int, int, int]) -> torch.Tensor:
+    """Noise, and one value in two thirds of the volume, as in a window around a head."""
+    image = torch.randn(1, 4, *size, generator=torch.Generator().manual_seed(0))
+    image[:, :, : 2 * size[0] // 3] = -0.6
+    return image
+
+
+@pytest.mark.parametrize("size", [(64, 64, 64), (48, 40, 36), (7, 5, 3), (13, 17, 19), (1, 1, 9)])
+@pytest.mark.parametrize("mean", [0.0, 20.0])
+def test_instance_norm_is_as_exact_as_torch(size: tuple[int, int, int], mean: float) -> None:
+    module = InstanceNorm(4).eval()
+    with torch.no_grad():
+        module.weight.copy_(torch.tensor([1.0, -0.5, 2.0, 0.1]))
+        module.bias.copy_(torch.tensor([0.0, 1.0, -1.0, 0.5]))
+        image = half_air(size) + mean
+        exact = nn.functional.instance_norm(
+            image.double(), weight=module.weight.double(), bias=module.bias.double(), eps=module.eps
+        )
+    content = export_module(module, inputs={"x": image}, outputs=("y",), name="norm.onnx")
+    for batch in (1, 3):
+        repeated = np.repeat(image.numpy(), batch, axis=0)
+        (given,) = onnxruntime.InferenceSession(content).run(None, {"x": repeated})
+        np.testing.assert_allclose(given, np.repeat(exact.numpy(), batch, axis=0), atol=2e-4 if mean else 1e-5)
