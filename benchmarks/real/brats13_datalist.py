@@ -12,10 +12,11 @@ import click
 
 from cmc_sdk.bundle.manifest import ModalitySpec
 from cmc_sdk.errors import InputError
-from cmc_sdk.imaging.classes import ClassTable
+from cmc_sdk.imaging.classes import ClassTable, SegmentClass
 from cmc_sdk.training.data.datalist import Case, Datalist, Split, write_datalist
 
-CLASSES = ("necrosis", "oedema", "non-enhancing tumour", "enhancing tumour")
+# Two patients are too few to tell necrosis, oedema, non-enhancing and enhancing tumour apart: their union is learned.
+TUMOUR = SegmentClass(index=1, name="whole tumour", color=(230, 75, 53), values=(1, 2, 3, 4))
 LABELLED: tuple[tuple[str, Split], ...] = (
     ("0003", "labelled"),
     ("0004", "labelled"),
@@ -59,7 +60,7 @@ def brats13_datalist(data: Path) -> Datalist:
         name="brats13_flair_t1c",
         modalities=(ModalitySpec(name="flair", dicom_modality="MR"), ModalitySpec(name="t1c", dicom_modality="MR")),
         reference_modality="flair",
-        classes=ClassTable.from_names(CLASSES),
+        classes=ClassTable(classes=(TUMOUR,)),
         pairing="registered",
         cases=tuple(cases),
     )

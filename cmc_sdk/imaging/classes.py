@@ -29,6 +29,8 @@ class SegmentClass(Settings):
         color: Red, green, blue, 0 to 255.
         snomed: Its SNOMED CT code, if known.
         mirror: Name of the class that it becomes under a left-right flip (left kidney ↔ right kidney), if lateral.
+        values: Values of the annotators' label maps that count as this class, such as all parts of a tumour; None: its
+            index alone.
     """
 
     index: Annotated[int, Field(ge=1, le=255)]
@@ -36,6 +38,12 @@ class SegmentClass(Settings):
     color: tuple[int, int, int]
     snomed: Code | None = None
     mirror: str | None = None
+    values: tuple[Annotated[int, Field(ge=1, le=255)], ...] | None = None
+
+    @property
+    def stored_values(self) -> tuple[int, ...]:
+        """Values that count as this class in a reference label map."""
+        return (self.index,) if self.values is None else self.values
 
 
 class ClassTable(Settings):
@@ -49,6 +57,12 @@ class ClassTable(Settings):
             raise ValueError("class indices must be 1, 2, … without a gap, in order (0 is background)")
         if len(set(self.names)) != len(self.classes):
             raise ValueError("class names must differ")
+        taken: dict[int, str] = {}
+        for item in self.classes:
+            for value in item.stored_values:
+                if value in taken:
+                    raise ValueError(f"label value {value} counts as {taken[value]!r} and as {item.name!r}")
+                taken[value] = item.name
         mirrors = {item.name: item.mirror for item in self.classes if item.mirror is not None}
         for name, mirror in mirrors.items():
             if mirrors.get(mirror) != name:

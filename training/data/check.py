@@ -15,7 +15,7 @@ from cmc_sdk.imaging.geometry import check_overlap
 from cmc_sdk.imaging.nifti import read_volume
 from cmc_sdk.imaging.volume import Volume
 from cmc_sdk.training.data.datalist import Case, Datalist
-from cmc_sdk.training.data.labels import class_counts, describe_grid, values_outside
+from cmc_sdk.training.data.labels import allowed_values, class_counts, describe_grid, values_outside
 from cmc_sdk.training.data.structure import Fault, structural_faults
 from cmc_sdk.training.data.units import hounsfield_fault
 
@@ -125,7 +125,7 @@ class _CaseCheck:
             yield self._fault(
                 "label-outside-table",
                 f"{label.name}: values {', '.join(map(str, outside))} are not in the class table "
-                f"(0 … {self._datalist.classes.num_classes - 1})",
+                f"({allowed_values(self._datalist.classes)})",
                 "add the classes to the data list or remap the label",
             )
         if not counts[1:].any():
@@ -187,7 +187,7 @@ def _never_labelled(datalist: Datalist, counts: np.ndarray) -> Iterator[Fault]:
     if not counts.any():
         return
     for item in datalist.classes.classes:
-        if counts[item.index] == 0:
+        if counts[list(item.stored_values)].sum() == 0:
             yield Fault(
                 "class-never-labelled", "", f"class {item.name!r} occurs in no labelled case",
                 "label it in at least one, or leave it out of the table", "warning",
