@@ -205,7 +205,7 @@ def _refusal(plans: Sequence[RunPlan], *, limits: Limits, spec: ModelSpec) -> Pl
     if limits.deadline_s is not None and not _in_time(fastest, limits):
         wants.append(
             f"{fastest.seconds:.1f} s for {fastest.windows} windows at overlap {fastest.overlap:g} (promised with "
-            f"{SAFETY - 1:.0%} in hand) where {limits.deadline_s:g} s are allowed"
+            f"{SAFETY - 1:.0%} in hand) where {limits.deadline_s:.3g} s are allowed"
         )
         ways.append(f"--deadline {math.ceil(fastest.seconds * SAFETY * 1.05)}s")
     if not wants:  # each limit can be kept, but not both at once
