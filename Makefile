@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO ?= demo
 
-.PHONY: demo test test-fast test-cpp lint bench bench-encoder bench-method bench-inference bench-parity clean
+.PHONY: demo test test-fast test-cpp lint bench bench-encoder bench-core bench-contract bench-method bench-inference bench-parity clean
 
 demo: $(STAMP)
 	$(BIN)/cmc demo --output $(DEMO)
@@ -29,10 +29,16 @@ lint: $(STAMP)
 	ln -s $(CURDIR)/cmc_sdk/* $(CURDIR)/training $(CURDIR)/export $(CURDIR)/runtime build/types/cmc_sdk/
 	cd build/types && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml --package cmc_sdk
 
-bench: bench-encoder bench-inference bench-method
+bench: bench-encoder bench-core bench-contract bench-inference bench-method
 
 bench-encoder: $(STAMP)
 	$(BIN)/python -m benchmarks.encoder
+
+bench-core: $(STAMP)
+	$(BIN)/python -m benchmarks.core
+
+bench-contract: $(STAMP)
+	$(BIN)/python -m benchmarks.contract
 
 bench-method: $(STAMP)
 	$(BIN)/python -m benchmarks.method
