@@ -64,6 +64,23 @@ def compare(slices: int, *, threads: int, repeats: int) -> dict[str, Any]:
     return {"slices": slices, "ways": found, "ratio": fastest / found["cmc"]["seconds"]}
 
 
+def peers(document: dict[str, Any], *, slices: int, threads: int) -> list[dict[str, Any]]:
+    """What the usual ways hold at the smallest size, which fits all of them."""
+    rows = []
+    ours = document["memory"][0]["bytes"]
+    for name, words in (("MONAI dense", ()), ("MONAI buffered", ("--buffered",))):
+        found = run_child(
+            "benchmarks.core.monai_memory", "--slices", str(slices), "--threads", str(threads), *words, threads=threads
+        )
+        rows.append({"way": name, "slices": slices, "bytes": found["beside_scan_and_labels"]})
+    rows.append(
+        {"way": "nnU-Net", "slices": slices, "bytes": labelling("nnunet", slices=slices, threads=threads)["peak"]}
+    )
+    for row in rows:
+        click.echo(f"  512×512×{slices} {row['way']:<19}{row['bytes'] / 1e6:>9.0f}{row['bytes'] / ours:>10.1f} times")
+    return rows
+
+
 @click.command()
 @click.option("--threads", default=2, show_default=True)
 @click.option("--repeats", default=2, show_default=True, help="Best of so many.")
@@ -98,6 +115,7 @@ def main(threads: int, repeats: int, quick: bool, results: bool) -> None:
         row = {"size": size, "bytes": figures["beside_scan_and_labels"], "predicted": figures["predicted"]}
         document["memory"].append(row)
         click.echo(f"  {'×'.join(map(str, size)):<32}{row['bytes'] / 1e6:>9.0f}{row['predicted'] / 1e6:>11.0f}")
+    document["peers"] = peers(document, slices=sizes[0][2], threads=threads)
     document["met"] = judge(document)
     click.echo(json.dumps(document["met"]))
     if results:
