@@ -24,7 +24,7 @@ Examples:
   cmc demo --output /tmp/demo --fast
 """
 STEPS = ("phantom", "train", "train supervised-only", "export", "verify", "infer", "evaluate", "report")
-PATIENTS = {"labelled": 4, "unlabelled": 16, "validation": 4, "test": 8}
+PATIENTS = {"labelled": 8, "unlabelled": 16, "validation": 4, "test": 8}
 FEW_PATIENTS = {"labelled": 2, "unlabelled": 2, "validation": 1, "test": 2}
 ProgressCallback = Callable[[str, int, int], None]
 
