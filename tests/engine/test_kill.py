@@ -24,10 +24,10 @@ from cmc_sdk.training.engine import load_config, train
 train(load_config(sys.argv[1]), resume=sys.argv[2] == "resume")
 """
 
-# The second checkpoint is cut off after a third of its bytes: kill -9 comes in the middle of a write.
+# One checkpoint is cut off after a third of its bytes: kill -9 comes in the middle of a write.
 HALF_A_CHECKPOINT = (
     """
-import os, signal
+import os, signal, sys
 from safetensors.torch import save
 from cmc_sdk.training.engine import checkpoint
 count = 0
@@ -35,7 +35,7 @@ genuine = checkpoint.save_file
 def cut(tensors, path, metadata=None):
     global count
     count += 1
-    if count == 2:
+    if count == int(sys.argv[3]):
         content = save(tensors, metadata)
         with open(path, "wb") as handle:
             handle.write(content[: len(content) // 3])
@@ -55,7 +55,9 @@ def same(a: Path, b: Path) -> bool:
     return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
 
 
-def test_killed_while_training_and_while_writing(datalist: Path, tmp_path: Path) -> None:
+# At step 8 the checkpoint for branches is written first, then the run's own.
+@pytest.mark.parametrize(("write", "name"), [(2, "before_stage_3"), (3, "last")])
+def test_killed_while_training_and_while_writing(datalist: Path, tmp_path: Path, write: int, name: str) -> None:
     changes = {"stages": STAGES, "validation": {"every": 20}, "checkpoint_every": 4}
     whole = train(make_config(datalist, tmp_path / "whole", **changes))
     config = make_config(datalist, tmp_path / "run", **changes)
@@ -63,11 +65,13 @@ def test_killed_while_training_and_while_writing(datalist: Path, tmp_path: Path)
     file.write_text(dump_config(config))
     last = tmp_path / "run" / "checkpoints" / "last.safetensors"
 
-    process = start(HALF_A_CHECKPOINT, file, "new")
+    process = start(HALF_A_CHECKPOINT, file, "new", str(write))
     process.communicate(timeout=120)
     assert process.returncode == -signal.SIGKILL
     assert load_checkpoint(last).state["step"] == 4
-    assert len(list(last.parent.glob(".*.last.safetensors"))) == 1  # the third of a checkpoint, under no name of ours
+    assert (
+        len(list(last.parent.glob(f".*.{name}.safetensors"))) == 1
+    )  # the third of a checkpoint, under no name of ours
 
     process = start(TRAIN, file, "resume")
     until = time.monotonic() + 120
