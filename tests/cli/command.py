@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -63,4 +64,6 @@ def run_process(
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, **(environment or {})},
+        # A shell that runs these tests in the background has told its children to ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )

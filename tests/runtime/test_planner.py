@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -13,7 +15,6 @@ from cmc_sdk.errors import DeadlineError, InterruptError, PlanError
 from cmc_sdk.runtime.core import Threads
 from cmc_sdk.runtime.cost import CoreRates, SessionCost, measure_core
 from cmc_sdk.runtime.limits import Limits
-from cmc_sdk.runtime.memory import PeakWatch, rss_bytes
 from cmc_sdk.runtime.planner import SAFETY, choose_plan
 from cmc_sdk.runtime.segmenter import Segmenter
 from tests.runtime.stubs import StubBackend, blob_scan, make_spec
@@ -147,11 +148,20 @@ def test_the_cores_own_rates_are_measured() -> None:
     assert 0 < rates.window_s < 1.0
 
 
+WATCH = """
+import time
+import numpy as np
+from cmc_sdk.runtime.memory import PeakWatch, rss_bytes
+before = rss_bytes()
+with PeakWatch() as watch:
+    block = np.ones(20_000_000, np.float32)
+    time.sleep(0.05)
+    del block
+print(watch.peak_bytes - before if before is not None else 80_000_000)
+"""
+
+
 def test_the_watch_sees_memory_that_is_gone_by_the_end() -> None:
-    before = rss_bytes()
-    with PeakWatch() as watch:
-        block = np.ones(20_000_000, np.float32)
-        time.sleep(0.02)
-        del block
-    if before is not None:
-        assert watch.peak_bytes - before > 70_000_000
+    # In a process of its own: in this one other memory comes and goes.
+    done = subprocess.run([sys.executable, "-c", WATCH], capture_output=True, text=True, check=True)
+    assert int(done.stdout) > 70_000_000
