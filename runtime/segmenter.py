@@ -176,9 +176,8 @@ class Segmenter:
         return self._plan(volumes, pairing=pairing, spent_s=0.0)
 
     def _plan(self, volumes: Mapping[str, Volume], *, pairing: Pairing, spent_s: float) -> RunPlan:
-        threads = Threads(self._core_threads)
         if self._rates is None:
-            self._rates = measure_core(self.spec, threads=threads)
+            self._rates = measure_core(self.spec, threads=Threads(self._core_threads))
         deadline = self._limits.deadline_s
         left = Limits(self._limits.max_mem_bytes, None if deadline is None else deadline - spent_s)
         return choose_plan(
@@ -188,7 +187,7 @@ class Segmenter:
             limits=left,
             cost_of=lambda present, batch: self._cost(present, batch, volumes),
             rates=self._rates,
-            threads=threads.count,
+            threads=self._core_threads,
         )
 
     def _cost(self, present: Sequence[str], batch: int, volumes: Mapping[str, Volume]) -> SessionCost:

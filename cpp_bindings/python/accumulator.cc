@@ -12,11 +12,6 @@ using ByteArray = nb::ndarray<std::uint8_t, nb::ndim<3>, nb::device::cpu>;
 using ConstByteArray = nb::ndarray<const std::uint8_t, nb::ndim<3>, nb::device::cpu>;
 
 template <typename Array>
-core::Size3 ShapeOf(const Array& array) {
-  return {static_cast<Index>(array.shape(0)), static_cast<Index>(array.shape(1)), static_cast<Index>(array.shape(2))};
-}
-
-template <typename Array>
 core::Size3 StridesOf(const Array& array) {
   return {array.stride(0), array.stride(1), array.stride(2)};  // of one byte each
 }

@@ -28,6 +28,12 @@ using StoredArray = nb::ndarray<nb::ro, nb::ndim<3>, nb::device::cpu>;
 using FloatArray = nb::ndarray<float, nb::c_contig, nb::device::cpu>;
 using ConstFloatArray = nb::ndarray<const float, nb::c_contig, nb::device::cpu>;
 
+// Of a 3-D array.
+template <typename Array>
+core::Size3 ShapeOf(const Array& array) {
+  return {static_cast<Index>(array.shape(0)), static_cast<Index>(array.shape(1)), static_cast<Index>(array.shape(2))};
+}
+
 inline core::Matrix4 ToMatrix(const MatrixArray& array) {
   core::Matrix4 matrix;
   std::copy(array.data(), array.data() + 16, matrix.begin());

@@ -9,10 +9,6 @@ namespace cmc::python {
 
 namespace {
 
-core::Size3 ShapeOf(const nb::ndarray<nb::ndim<3>, nb::c_contig, nb::device::cpu>& out) {
-  return {static_cast<Index>(out.shape(0)), static_cast<Index>(out.shape(1)), static_cast<Index>(out.shape(2))};
-}
-
 // The sampler, and the window's size: what is written into must be as large.
 struct Sampler {
   core::Size3 window;
@@ -32,7 +28,7 @@ void BindSampling(nb::module_& module) {
          float background, Window out, core::Threads& threads) {
         const core::VolumeView volume = ToVolume(stored, affine_mm, slope, intercept);
         const core::Matrix4 window = ToMatrix(window_affine_mm);
-        const Size3 size = ShapeOf(AnyWindow(out));
+        const Size3 size = ShapeOf(out);
         nb::gil_scoped_release release;
         core::SampleLinear(volume, window, size, background, out.data(), threads);
       },
@@ -77,7 +73,7 @@ void BindSampling(nb::module_& module) {
       .def(
           "window",
           [](Sampler& self, Size3 start, Window out, core::Threads& threads) {
-            if (ShapeOf(AnyWindow(out)) != self.window) throw std::invalid_argument("out must be as large as a window");
+            if (ShapeOf(out) != self.window) throw std::invalid_argument("out must be as large as a window");
             nb::gil_scoped_release release;
             return self.inner.Window(start, out.data(), threads);
           },

@@ -57,12 +57,9 @@ def sample_window(
         labels = np.empty(size_vox, stored.dtype)
         _native.sample_nearest(stored, affine, window, np.array([background], stored.dtype), labels, threads)
         return labels.view(volume.stored.dtype) if volume.stored.dtype == np.bool_ else labels
-    # Positions first, values after: what lies outside has no stored value that scales to `background`.
-    places = np.arange(stored.size, dtype=np.int64).reshape(stored.shape)
-    found = np.empty(size_vox, np.int64)
-    _native.sample_nearest(places, affine, window, np.array([-1]), found, threads)
-    values = volume.true_values(stored.reshape(-1)[found])
-    values[found < 0] = np.float32(background)
+    values = np.empty(size_vox, np.float32)
+    true_values = volume.true_values(stored)
+    _native.sample_nearest(true_values, affine, window, np.array([background], np.float32), values, threads)
     return values
 
 

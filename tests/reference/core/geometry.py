@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cmc_sdk.imaging.orientation import nearest_ras
+from cmc_sdk.runtime.core import ModelGrid
 
 __all__ = ["AxisMap", "ModelGrid", "align_axes", "boxes_overlap", "extend_grid", "model_grid"]
 
@@ -19,19 +20,6 @@ Size = tuple[int, int, int]
 
 ALIGNED_TOLERANCE_VOX = 1e-3
 """Two grids count as aligned if leaving out the off-axis terms moves no voxel by more than this."""
-
-
-@dataclass(frozen=True)
-class ModelGrid:
-    """A grid that windows are cut from.
-
-    Args:
-        affine_mm: (4, 4) float64, voxel index → RAS position in mm of the voxel's centre.
-        size_vox: Number of voxels along each axis.
-    """
-
-    affine_mm: Affine
-    size_vox: Size
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,40 +11,12 @@ import numpy.typing as npt
 
 from cmc_sdk.bundle.manifest import IntensityRule
 from cmc_sdk.imaging.volume import Volume
+from cmc_sdk.runtime.core import IntensityStatistics
 
-__all__ = ["IntensityStatistics", "intensity_statistics", "normalise", "normalised_background"]
+__all__ = ["intensity_statistics", "normalise", "normalised_background"]
 
 Corner = tuple[int, int, int]
 SLAB_VOXELS = 1 << 20
-
-
-@dataclass(frozen=True)
-class IntensityStatistics:
-    """What one pass over a volume finds.
-
-    Args:
-        background: Raw value of the surroundings: the constant border value if there is one, else the minimum.
-        has_border: Whether all outer faces of the volume (of axes with three voxels or more) hold one value.
-        mean: Mean of the clipped foreground; of the clipped background if there is no foreground.
-        std: Standard deviation of the clipped foreground, 0 if there is none.
-        minimum: Smallest raw value; NaN if not `finite`.
-        maximum: Largest raw value; NaN if not `finite`.
-        finite: Whether every voxel is finite. If not, the other figures mean nothing.
-        foreground_fraction: Share of voxels that are foreground.
-        foreground_mean: Raw, unclipped mean of the foreground; of all voxels if there is none.
-        body_box_vox: Half-open box (first, end) of the foreground in source voxels; the whole volume if there is none.
-    """
-
-    background: float
-    has_border: bool
-    mean: float
-    std: float
-    minimum: float
-    maximum: float
-    finite: bool
-    foreground_fraction: float
-    foreground_mean: float
-    body_box_vox: tuple[Corner, Corner]
 
 
 def intensity_statistics(volume: Volume, rule: IntensityRule) -> IntensityStatistics:
