@@ -78,8 +78,8 @@ struct Accumulator::State {
   void Open(Index until, Threads& threads) {
     until = std::min(until, plan.model_size[plan.axis]);
     if (until <= opened) return;
-    Box slices{{0, 0, 0}, plan.model_size};
-    slices.first[plan.axis] = opened;
+    GridBox slices{{0, 0, 0}, plan.model_size};
+    slices.start[plan.axis] = opened;
     slices.size[plan.axis] = until - opened;
     const std::array<RingPart, 2> parts = SplitBox(ring, slices);
     const Size3 strides = ring.Strides();
@@ -121,14 +121,14 @@ struct Accumulator::State {
   }
 
   void Blend(const float* logits, const Size3& start, Threads& threads) {
-    Box inside;
+    GridBox inside;
     Index skipped = 0;  // of the window's voxels
     const Size3 steps = {window[1] * window[2], window[2], 1};
     for (int a = 0; a < 3; ++a) {
-      inside.first[a] = std::max<Index>(start[a], 0);
-      inside.size[a] = std::min(start[a] + window[a], plan.model_size[a]) - inside.first[a];
+      inside.start[a] = std::max<Index>(start[a], 0);
+      inside.size[a] = std::min(start[a] + window[a], plan.model_size[a]) - inside.start[a];
       if (inside.size[a] <= 0) return;
-      skipped += (inside.first[a] - start[a]) * steps[a];
+      skipped += (inside.start[a] - start[a]) * steps[a];
     }
     const float* x_weights = profiles[0].at(start[0]).data();
     const float* y_weights = profiles[1].at(start[1]).data();

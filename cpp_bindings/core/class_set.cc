@@ -6,7 +6,8 @@
 
 namespace cmc::core {
 
-void FindClasses(const LabelKernels& kernels, const RingView& ring, const Box& box, int num_classes, ClassSet* found) {
+void FindClasses(const LabelKernels& kernels, const RingView& ring, const GridBox& box, int num_classes,
+                 ClassSet* found) {
   const std::array<RingPart, 2> parts = SplitBox(ring, box);
   const Size3 strides = ring.Strides();
   std::array<float, kMostClasses> largest;

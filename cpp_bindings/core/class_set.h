@@ -27,6 +27,7 @@ struct ClassSet {
 // The classes that can be the label of a point within a box of model voxels, or add to its softmax's sum. Interpolation
 // stays between a class's smallest and largest value in the box, so one whose largest lies more than kNegligible below
 // another's smallest never counts, and leaving it out changes no bit. Most of a scan is far from most organs.
-void FindClasses(const LabelKernels& kernels, const RingView& ring, const Box& box, int num_classes, ClassSet* found);
+void FindClasses(const LabelKernels& kernels, const RingView& ring, const GridBox& box, int num_classes,
+                 ClassSet* found);
 
 }  // namespace cmc::core

@@ -191,17 +191,17 @@ class AlignedLabelling final : public Labelling {
     while (static_cast<int>(scratch_.size()) < threads.count()) {
       scratch_.emplace_back(shape_, plan_.num_classes, memory_);
     }
-    Box all{{0, 0, 0}, {shape_.axes[0].count, shape_.axes[1].count, shape_.axes[2].count}};
-    all.first[plan_.axis] = done_;
+    GridBox all{{0, 0, 0}, {shape_.axes[0].count, shape_.axes[1].count, shape_.axes[2].count}};
+    all.start[plan_.axis] = done_;
     all.size[plan_.axis] = ready - done_;
     Size3 blocks;
     for (int m = 0; m < 3; ++m) blocks[m] = (all.size[m] + shape_.block[m] - 1) / shape_.block[m];
     threads.Run(Count(blocks), [&](Index task, int thread) {
       const Size3 block = {task / (blocks[1] * blocks[2]), task / blocks[2] % blocks[1], task % blocks[2]};
-      Box targets;
+      GridBox targets;
       for (int m = 0; m < 3; ++m) {
-        targets.first[m] = all.first[m] + block[m] * shape_.block[m];
-        targets.size[m] = std::min(shape_.block[m], all.first[m] + all.size[m] - targets.first[m]);
+        targets.start[m] = all.start[m] + block[m] * shape_.block[m];
+        targets.size[m] = std::min(shape_.block[m], all.start[m] + all.size[m] - targets.start[m]);
       }
       WriteBlock(ring, targets, thread);
     });
@@ -209,14 +209,14 @@ class AlignedLabelling final : public Labelling {
   }
 
  private:
-  void WriteBlock(const RingView& ring, const Box& targets, int thread) {
+  void WriteBlock(const RingView& ring, const GridBox& targets, int thread) {
     Scratch& scratch = scratch_[thread];
     const Tap* taps[3];
-    Box models;
+    GridBox models;
     for (int m = 0; m < 3; ++m) {
-      taps[m] = axis_taps_[m] + targets.first[m];
-      models.first[m] = taps[m][0].lower;
-      models.size[m] = taps[m][targets.size[m] - 1].upper + 1 - models.first[m];
+      taps[m] = axis_taps_[m] + targets.start[m];
+      models.start[m] = taps[m][0].lower;
+      models.size[m] = taps[m][targets.size[m] - 1].upper + 1 - models.start[m];
     }
     ClassSet classes;
     FindClasses(kernels_, ring, models, plan_.num_classes, &classes);
@@ -232,7 +232,7 @@ class AlignedLabelling final : public Labelling {
     Size3 target_strides;
     for (int m = 0; m < 3; ++m) {
       target_strides[m] = shape_.axes[m].stride;
-      offset += targets.first[m] * target_strides[m];
+      offset += targets.start[m] * target_strides[m];
     }
     CopyBlock(scratch.Labels(), strides, target_.labels + offset, target_strides, targets.size);
     CopyBlock(scratch.Confidence(), strides, target_.confidence + offset, target_strides, targets.size);

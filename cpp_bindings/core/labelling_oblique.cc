@@ -143,12 +143,12 @@ class ObliqueLabelling final : public Labelling {
         std::max_element(m, m + 3, [](double a, double b) { return std::fabs(a) < std::fabs(b); }) - m);
     const int first = line == 0 ? 1 : 0, second = 3 - line - first;
     threads.Run(bricks[first] * bricks[second], [&](Index task, int thread) {
-      Box voxels;
-      voxels.first[first] = task / bricks[second] * shape_.brick[first];
-      voxels.first[second] = task % bricks[second] * shape_.brick[second];
+      GridBox voxels;
+      voxels.start[first] = task / bricks[second] * shape_.brick[first];
+      voxels.start[second] = task % bricks[second] * shape_.brick[second];
       for (Index i = 0; i < bricks[line]; ++i) {
-        voxels.first[line] = i * shape_.brick[line];
-        for (int t = 0; t < 3; ++t) voxels.size[t] = std::min(shape_.brick[t], target_.size[t] - voxels.first[t]);
+        voxels.start[line] = i * shape_.brick[line];
+        for (int t = 0; t < 3; ++t) voxels.size[t] = std::min(shape_.brick[t], target_.size[t] - voxels.start[t]);
         WriteBrick(ring, voxels, range, last_lower, thread);
       }
     });
@@ -179,11 +179,11 @@ class ObliqueLabelling final : public Labelling {
   }
 
   // Smallest and largest position in a brick: positions are monotonic along every target axis.
-  std::array<double, 2> Extent(int axis, const Box& voxels) const {
+  std::array<double, 2> Extent(int axis, const GridBox& voxels) const {
     std::array<double, 2> extent = {std::numeric_limits<double>::infinity(), 0.0};
     const auto [along, middle, slow] = shape_.order;
     for (int corner = 0; corner < 4; ++corner) {
-      Size3 voxel = voxels.first;
+      Size3 voxel = voxels.start;
       if (corner & 1) voxel[middle] += voxels.size[middle] - 1;
       if (corner & 2) voxel[slow] += voxels.size[slow] - 1;
       const MicroAxis row = RowAxis(axis, voxel, 0);
@@ -195,7 +195,7 @@ class ObliqueLabelling final : public Labelling {
     return extent;
   }
 
-  void WriteBrick(const RingView& ring, const Box& voxels, const Range& range,
+  void WriteBrick(const RingView& ring, const GridBox& voxels, const Range& range,
                   const std::array<std::int32_t, 3>& last_lower, int thread) {
     std::array<std::array<double, 2>, 3> extents;
     extents[plan_.axis] = Extent(plan_.axis, voxels);
@@ -203,11 +203,11 @@ class ObliqueLabelling final : public Labelling {
     if (across[0] > range.up_to || across[1] <= range.above) return;
     const bool whole = across[0] > range.above && across[1] <= range.up_to;
     across = {std::max(across[0], range.above), std::min(across[1], range.up_to)};
-    Box models;
+    GridBox models;
     for (int a = 0; a < 3; ++a) {
       if (a != plan_.axis) extents[a] = Extent(a, voxels);
-      models.first[a] = LowerIndex(std::max(extents[a][0], 0.0), last_lower[a]);
-      models.size[a] = plan_.model_size[a] == 1 ? 1 : LowerIndex(extents[a][1], last_lower[a]) + 2 - models.first[a];
+      models.start[a] = LowerIndex(std::max(extents[a][0], 0.0), last_lower[a]);
+      models.size[a] = plan_.model_size[a] == 1 ? 1 : LowerIndex(extents[a][1], last_lower[a]) + 2 - models.start[a];
     }
     ClassSet classes;
     ClassLastBox box;
@@ -218,12 +218,12 @@ class ObliqueLabelling final : public Labelling {
       for (int c = 0; c < plan_.num_classes; ++c) classes.Add(c, ring.ClassStride());
     }
     const auto [along, middle, slow] = shape_.order;
-    Size3 voxel = voxels.first;
+    Size3 voxel = voxels.start;
     for (Index i = 0; i < voxels.size[slow]; ++i) {
-      voxel[slow] = voxels.first[slow] + i;
+      voxel[slow] = voxels.start[slow] + i;
       for (Index j = 0; j < voxels.size[middle]; ++j) {
-        voxel[middle] = voxels.first[middle] + j;
-        voxel[along] = voxels.first[along];
+        voxel[middle] = voxels.start[middle] + j;
+        voxel[along] = voxels.start[along];
         Index begin = 0, end = voxels.size[along];
         if (!whole) {
           const MicroAxis row = RowAxis(plan_.axis, voxel, 0);
@@ -241,23 +241,23 @@ class ObliqueLabelling final : public Labelling {
     }
   }
 
-  ClassLastBox CopyBox(const RingView& ring, const Box& models, const ClassSet& classes, float* values) const {
+  ClassLastBox CopyBox(const RingView& ring, const GridBox& models, const ClassSet& classes, float* values) const {
     ClassLastBox box;
     box.values = values;
     box.padded = classes.Padded();
     std::int32_t step = box.padded;
     for (int a = 2; a >= 0; --a) {
-      box.first[a] = static_cast<std::int32_t>(models.first[a]);
+      box.first[a] = static_cast<std::int32_t>(models.start[a]);
       box.step[a] = step;
       box.upper[a] = models.size[a] > 1 ? step : 0;
       step *= static_cast<std::int32_t>(models.size[a]);
     }
-    const Index first = ring.Slot(2, models.first[2]);
+    const Index first = ring.Slot(2, models.start[2]);
     const Index before_end = std::min(models.size[2], ring.size[2] - first);
     for (Index x = 0; x < models.size[0]; ++x) {
       for (Index y = 0; y < models.size[1]; ++y) {
-        const float* row = ring.data + (ring.Slot(0, models.first[0] + x) * ring.size[1] +
-                                        ring.Slot(1, models.first[1] + y)) * ring.size[2];
+        const float* row = ring.data + (ring.Slot(0, models.start[0] + x) * ring.size[1] +
+                                        ring.Slot(1, models.start[1] + y)) * ring.size[2];
         // In the order of memory: what is written beyond a row's end is overwritten by the next.
         kernels_.pack(row + first, classes.offsets.data(), box.padded, before_end, values);
         if (before_end < models.size[2]) {

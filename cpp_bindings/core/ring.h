@@ -19,12 +19,6 @@ struct RingView {
   Size3 Strides() const { return {size[1] * size[2], size[2], 1}; }
 };
 
-// A box of voxels: its first, and how many along each axis.
-struct Box {
-  Size3 first{};
-  Size3 size{};
-};
-
 // A part of a box of model voxels that is a box in the ring too.
 struct RingPart {
   Size3 skipped{};     // voxels of the box before it
@@ -33,10 +27,10 @@ struct RingPart {
 };
 
 // A box, no longer than the ring, falls into two parts at most: before and after the place where the ring closes.
-inline std::array<RingPart, 2> SplitBox(const RingView& ring, const Box& box) {
+inline std::array<RingPart, 2> SplitBox(const RingView& ring, const GridBox& box) {
   std::array<RingPart, 2> parts;
   const int axis = ring.axis;
-  const Index first = ring.Slot(axis, box.first[axis]);
+  const Index first = ring.Slot(axis, box.start[axis]);
   const Index until_end = ring.size[axis] - first;
   const Index sizes[2] = {box.size[axis] < until_end ? box.size[axis] : until_end,
                           box.size[axis] < until_end ? 0 : box.size[axis] - until_end};
@@ -46,7 +40,7 @@ inline std::array<RingPart, 2> SplitBox(const RingView& ring, const Box& box) {
     parts[part].size[axis] = sizes[part];
     parts[part].skipped[axis] = part == 0 ? 0 : sizes[0];
     for (int a = 0; a < 3; ++a) {
-      const Index slot = a != axis ? box.first[a] : part == 0 ? first : 0;
+      const Index slot = a != axis ? box.start[a] : part == 0 ? first : 0;
       parts[part].position += slot * strides[a];
     }
   }

@@ -9,12 +9,6 @@
 
 namespace cmc::core {
 
-// Voxels [start, start + size) of a grid.
-struct GridBox {
-  Size3 start{};
-  Size3 size{};
-};
-
 // Memory for a box's values: voxel (x, y, z) of the box is data[offsets[0][x] + offsets[1][y] + offsets[2][z]].
 struct Destination {
   float* data = nullptr;

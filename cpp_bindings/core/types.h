@@ -33,6 +33,12 @@ struct ModelGrid {
   Size3 size{};
 };
 
+// Voxels [start, start + size) of a grid.
+struct GridBox {
+  Size3 start{};
+  Size3 size{};
+};
+
 inline Index Count(const Size3& size) { return size[0] * size[1] * size[2]; }
 
 }  // namespace cmc::core
