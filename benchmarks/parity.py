@@ -21,7 +21,8 @@ import numpy as np
 import torch
 from monai.inferers import sliding_window_inference
 
-from cmc_sdk.bundle.manifest import GateLimits, ModelSpec
+from cmc_sdk.bundle.manifest import ModelSpec
+from cmc_sdk.bundle.precision import GateLimits
 from cmc_sdk.errors import InputError
 from cmc_sdk.export import export_network
 from cmc_sdk.export.parity import ParityCase, ParityReport, measure_parity

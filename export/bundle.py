@@ -13,7 +13,8 @@ import numpy as np
 import torch
 
 from cmc_sdk import __version__
-from cmc_sdk.bundle.manifest import GateLimits, Manifest, ModelSpec, SeenRange, SubsetScore
+from cmc_sdk.bundle.manifest import Manifest, ModelSpec, SeenRange, SubsetScore
+from cmc_sdk.bundle.precision import GateLimits
 from cmc_sdk.bundle.writer import write_bundle
 from cmc_sdk.errors import BackendError, InputError
 from cmc_sdk.export.cases import real_cases

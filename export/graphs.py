@@ -13,7 +13,8 @@ import torch
 from torch import Tensor as TorchTensor
 from torch import nn
 
-from cmc_sdk.bundle.manifest import Graph, Tensor
+from cmc_sdk.bundle.manifest import Graph
+from cmc_sdk.bundle.precision import Tensor
 from cmc_sdk.errors import BundleError
 from cmc_sdk.export.onnx_file import inspect_graph, normalisations, tidy_graph
 from cmc_sdk.export.translations import TRANSLATIONS

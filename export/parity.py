@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cmc_sdk.bundle.manifest import GateLimits, ModelSpec
+from cmc_sdk.bundle.manifest import ModelSpec
+from cmc_sdk.bundle.precision import GateLimits
 from cmc_sdk.errors import BackendError, ParityError
 from cmc_sdk.export.probes import ComparingBackend, OutputDifference, ScanningBackend
 from cmc_sdk.imaging.volume import Volume

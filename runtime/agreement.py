@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cmc_sdk.bundle.manifest import GateLimits
+from cmc_sdk.bundle.precision import GateLimits
 from cmc_sdk.errors import InputError
 
 __all__ = ["Agreement", "compare_labels"]

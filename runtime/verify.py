@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from cmc_sdk.bundle.manifest import GateLimits
+from cmc_sdk.bundle.precision import GateLimits
 from cmc_sdk.bundle.reader import open_bundle
 from cmc_sdk.errors import BackendError, BundleError
 from cmc_sdk.imaging.volume import Volume

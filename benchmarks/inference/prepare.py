@@ -15,7 +15,7 @@ def write_networks(case: Case, paths: SidePaths) -> None:
     import torch
 
     from cmc_sdk.bundle import write_bundle
-    from cmc_sdk.bundle.manifest import GateLimits
+    from cmc_sdk.bundle.precision import GateLimits
     from cmc_sdk.export.graphs import export_graphs
     from cmc_sdk.training.model import ModelConfig, build_network, save_network
 

@@ -6,13 +6,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from cmc_sdk.bundle.precision import GateLimits, GatePass, GraphPrecision, Island, Precision, Tensor
 from cmc_sdk.imaging.classes import ClassTable
 from cmc_sdk.settings import Settings
 
 __all__ = [
     "SCHEMA_VERSION",
     "FileEntry",
-    "GateLimits",
     "Graph",
     "Grid",
     "IntensityRule",
@@ -21,7 +21,6 @@ __all__ = [
     "ModelSpec",
     "SeenRange",
     "SubsetScore",
-    "Tensor",
 ]
 
 SCHEMA_VERSION: Literal[1] = 1
@@ -118,31 +117,21 @@ class ModelSpec(Settings):
         return {item.name: item for item in self.modalities}[name]
 
 
-class Tensor(Settings):
-    """One input or output of a graph; None stands for the dynamic batch."""
-
-    name: str
-    dtype: Literal["float32", "float16"]
-    shape: tuple[int | None, ...]
-
-
 class Graph(Settings):
-    """One ONNX file: `part` is encoder or decoder of `modality`, in `precision` f32."""
+    """One ONNX file: `part` is encoder or decoder of `modality`.
+
+    Args:
+        islands: Of a mixed-precision graph: what stays in FP32. Inputs and outputs are float32 in every precision.
+    """
 
     path: str
     part: Literal["encoder", "decoder"]
     modality: Name
-    precision: Literal["f32"]
+    precision: GraphPrecision
     opset: int
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
-
-
-class GateLimits(Settings):
-    """What parity must keep: per-class Dice at least, share of flipped voxels at most (of foreground)."""
-
-    min_dice: float = 0.999
-    max_flips: float = 0.001
+    islands: tuple[Island, ...] = ()
 
 
 class SubsetScore(Settings):
@@ -183,7 +172,12 @@ class FileEntry(Settings):
 
 
 class Manifest(Settings):
-    """`manifest.json` of a bundle."""
+    """`manifest.json` of a bundle.
+
+    Args:
+        gate: Limits of parity by precision; a precision that is not listed is not for use.
+        passed: Backends and precisions that kept them when the bundle was made.
+    """
 
     schema_version: Literal[1]
     name: str
@@ -192,7 +186,8 @@ class Manifest(Settings):
     intended_use: str
     spec: ModelSpec
     graphs: tuple[Graph, ...]
-    gate: dict[str, GateLimits]
+    gate: dict[Precision, GateLimits]
+    passed: tuple[GatePass, ...] = ()
     validated_subsets: tuple[SubsetScore, ...] = ()
     seen: dict[str, SeenRange] = Field(default_factory=dict)
     provenance: dict[str, Any]

@@ -6,7 +6,8 @@ import hashlib
 import json
 
 from cmc_sdk.bundle import ModelSpec, write_bundle
-from cmc_sdk.bundle.manifest import GateLimits, Graph, Grid, IntensityRule, ModalitySpec, SeenRange, SubsetScore, Tensor
+from cmc_sdk.bundle.manifest import Graph, Grid, IntensityRule, ModalitySpec, SeenRange, SubsetScore
+from cmc_sdk.bundle.precision import GateLimits, Tensor
 from cmc_sdk.imaging.classes import ClassTable
 
 

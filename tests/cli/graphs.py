@@ -8,7 +8,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from cmc_sdk.bundle.manifest import Graph, Tensor
+from cmc_sdk.bundle.manifest import Graph
+from cmc_sdk.bundle.precision import Tensor
 
 WINDOW = 16
 POOL = 8

@@ -12,7 +12,7 @@ import pytest
 from onnx import numpy_helper
 
 from cmc_sdk.bundle import open_bundle, write_bundle
-from cmc_sdk.bundle.manifest import GateLimits
+from cmc_sdk.bundle.precision import GateLimits
 from cmc_sdk.errors import InputError, ParityError
 from cmc_sdk.export import bundle as bundle_module
 from cmc_sdk.export import export_network

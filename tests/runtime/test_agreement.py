@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cmc_sdk.bundle.manifest import GateLimits
+from cmc_sdk.bundle.precision import GateLimits
 from cmc_sdk.errors import InputError
 from cmc_sdk.runtime.agreement import compare_labels
 
