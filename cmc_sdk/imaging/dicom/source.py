@@ -1,0 +1,55 @@
+"""Where a volume came from in DICOM: the instances and frames that its slices are, kept for the way back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+__all__ = ["DicomSource", "SourceFrame"]
+
+
+@dataclass(frozen=True)
+class SourceFrame:
+    """One frame of one instance.
+
+    Args:
+        path: The file.
+        sop_class_uid: Of the instance.
+        sop_instance_uid: Of the instance.
+        frame_number: From 1 in a multi-frame instance; None in a single-frame one.
+    """
+
+    path: Path
+    sop_class_uid: str
+    sop_instance_uid: str
+    frame_number: int | None = None
+
+
+@dataclass(frozen=True)
+class DicomSource:
+    """What a volume that was read from DICOM keeps as its `Volume.header`.
+
+    The volume's array is indexed (column, row, slice): `stored[i, j, k]` is the pixel of column i and row j of
+    `frames[k]`, and `affine_mm` is that of this order, in RAS.
+
+    Args:
+        frames: By slice; None where a slice was interpolated, so that nothing in the source lies there.
+        header: Data set of the first frame's instance without pixel data: patient, study, series and equipment.
+        study_instance_uid: As the instances say.
+        series_instance_uid: As the instances say.
+        frame_of_reference_uid: As the instances say; None where they name none.
+        modality: DICOM's word, such as CT or MR.
+        gaps: Slices that lie where the scanner left one out: labels there have a confidence of 0.
+    """
+
+    frames: tuple[SourceFrame | None, ...]
+    header: Dataset = field(repr=False)
+    study_instance_uid: str
+    series_instance_uid: str
+    frame_of_reference_uid: str | None
+    modality: str
+    gaps: frozenset[int] = frozenset()
