@@ -44,6 +44,7 @@ class DicomSource:
         frame_of_reference_uid: As the instances say; None where they name none.
         modality: DICOM's word, such as CT or MR.
         gaps: Slices that lie where the scanner left one out: labels there have a confidence of 0.
+        holds: Whatever must live as long as the paths are used: the temporary folder of an unpacked zip.
     """
 
     frames: tuple[SourceFrame | None, ...]
@@ -53,3 +54,4 @@ class DicomSource:
     frame_of_reference_uid: str | None
     modality: str
     gaps: frozenset[int] = frozenset()
+    holds: object = field(default=None, repr=False, compare=False)
