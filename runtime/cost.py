@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from cmc_sdk.bundle.manifest import IntensityRule, ModelSpec
 from cmc_sdk.imaging.volume import Volume
-from cmc_sdk.runtime.backends.protocol import Backend
+from cmc_sdk.runtime.backends.protocol import Array, Backend
 from cmc_sdk.runtime.core import (
     Accumulator,
     Threads,
@@ -21,6 +21,7 @@ from cmc_sdk.runtime.core import (
 )
 from cmc_sdk.runtime.memory import PeakWatch, peak_rss_bytes
 from cmc_sdk.runtime.runner import WindowRunner
+from cmc_sdk.runtime.streams import Start, WindowQueue, set_streams
 
 __all__ = ["CoreRates", "SessionCost", "measure_core", "measure_session"]
 
@@ -30,13 +31,15 @@ class SessionCost:
     """The network and its library, with some modalities present and some batch of windows.
 
     Args:
-        batch: Windows run at once.
+        batch: Windows in one call of the network.
+        streams: Calls at once.
         load_peak_bytes: Largest resident memory of the process up to the end of the measurement; None: unknown.
-        running_bytes: Resident memory of the process while a batch runs, all that was there before but scans included.
-        batch_s: Seconds for a batch after a warm-up.
+        running_bytes: Resident memory of the process while batches run, all that was there before but scans included.
+        batch_s: Seconds for a batch after a warm-up; with several streams, their share of the time that they take.
     """
 
     batch: int
+    streams: int
     load_peak_bytes: int | None
     running_bytes: int | None
     batch_s: float
@@ -56,32 +59,45 @@ class CoreRates:
 
 
 def measure_session(
-    backend: Backend, *, spec: ModelSpec, present: Sequence[str], batch: int, scans_bytes: int = 0
+    backend: Backend, *, spec: ModelSpec, present: Sequence[str], batch: int, streams: int = 1, scans_bytes: int = 0
 ) -> SessionCost:
-    """Run two batches of noise: the first compiles what the library compiles late, the second is timed.
+    """Run noise twice in every stream: the first time compiles what the library compiles late, the second is timed.
 
     Args:
-        backend: Loaded or not; what it loads late is loaded here.
+        backend: Loaded or not; what it loads late is loaded here. It is left ready for `streams`.
         spec: Of the network.
         present: Modalities that will be given.
-        batch: Windows at once.
+        batch: Windows in one call.
+        streams: Calls at once.
         scans_bytes: Of scans that are in memory already; left out of what is measured.
     """
     generator = np.random.Generator(np.random.Philox(0))
+    set_streams(backend, streams)
     runner = WindowRunner(backend, spec=spec, present=present)
     windows = [
         {name: generator.standard_normal(spec.grid.window_vox, dtype=np.float32) for name in present}
         for _ in range(batch)
     ]
-    runner.run(windows)
+    starts = [(0, 0, 0)] * batch
+    _run_all(runner, starts, windows, streams=streams)
     load_peak = peak_rss_bytes()
     with PeakWatch() as watch:
         since = time.perf_counter()
-        logits = runner.run(windows)
-        seconds = time.perf_counter() - since
-    del logits
+        _run_all(runner, starts, windows, streams=streams)
+        seconds = (time.perf_counter() - since) / streams
     running = None if watch.peak_bytes is None else max(0, watch.peak_bytes - scans_bytes)
-    return SessionCost(batch, load_peak_bytes=load_peak, running_bytes=running, batch_s=seconds)
+    return SessionCost(batch, streams, load_peak_bytes=load_peak, running_bytes=running, batch_s=seconds)
+
+
+def _run_all(
+    runner: WindowRunner, starts: Sequence[Start], windows: Sequence[Mapping[str, Array]], *, streams: int
+) -> None:
+    """One batch in every stream at once, their logits held as a run holds them."""
+    with WindowQueue(runner, streams=streams) as queue:
+        for _ in range(streams):
+            queue.put(starts, windows)
+        for _ in queue.drain():
+            pass
 
 
 def measure_core(spec: ModelSpec, *, threads: Threads) -> CoreRates:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,10 +15,9 @@ from cmc_sdk.runtime.backends.protocol import Array, Backend
 from cmc_sdk.runtime.core import Accumulator, IntensityStatistics, Threads, WindowSampler
 from cmc_sdk.runtime.plan import Group
 from cmc_sdk.runtime.runner import StageSeconds, WindowRunner
+from cmc_sdk.runtime.streams import Finished, Start, WindowQueue
 
 __all__ = ["Labelled", "label_group"]
-
-Start = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,7 @@ def label_group(
     spec: ModelSpec,
     backend: Backend,
     batch: int,
+    streams: int,
     threads: Threads,
     stages: StageSeconds,
     progress: Callable[[int], None],
@@ -62,7 +62,8 @@ def label_group(
         statistics: By modality.
         spec: Of the network.
         backend: Runs it.
-        batch: Windows that are run at once, at least 1.
+        batch: Windows in one call of the network, at least 1.
+        streams: Calls at once, at least 1.
         threads: For all that is not the network.
         stages: Gets the seconds.
         progress: Called with the number of windows done in this group.
@@ -95,43 +96,46 @@ def label_group(
         )
         for name in names
     }
-    runner = WindowRunner(backend, spec=spec, present=names, stages=stages)
-    air: tuple[tuple[float, ...], dict[str, Array]] | None = None
+    runner = WindowRunner(backend, spec=spec, present=names, stages=stages, streams=streams)
     waiting: list[tuple[Start, dict[str, Array]]] = []
+    done = 0
 
-    def blend(start: Start, logits: Mapping[str, Array]) -> None:
-        since = time.perf_counter()
-        for name in names:
-            accumulators[name].add(logits[name], start=start)
-        stages.add("blend", since)
+    def blend(finished: Iterable[Finished]) -> None:
+        nonlocal done
+        for start, logits in finished:
+            since = time.perf_counter()
+            for name in names:
+                accumulators[name].add(logits[name], start=start)
+            stages.add("blend", since)
+            done += 1
+            progress(done)
 
-    def flush() -> None:
-        if waiting:
-            found = runner.run([windows for _, windows in waiting])
-            for index, (start, _) in enumerate(waiting):
-                blend(start, {name: found[name][index] for name in names})
-            waiting.clear()
+    with WindowQueue(runner, streams=streams) as queue:
 
-    for done, start in enumerate(group.starts, 1):
-        checkpoint()
-        since = time.perf_counter()
-        sampled = {name: samplers[name].window(start, threads=threads) for name in names}
-        windows = {name: window for name, (window, _) in sampled.items()}
-        constant = tuple(value for _, value in sampled.values() if value is not None)
-        stages.add("sample", since)
-        if len(constant) == len(names):
-            flush()  # windows are blended in their order, whatever the batch
-            if air is None or air[0] != constant:
-                air = (constant, {name: found[0] for name, found in runner.run([windows]).items()})
+        def flush() -> None:
+            if waiting:
+                starts, windows = zip(*waiting, strict=True)
+                waiting.clear()
+                blend(queue.put(starts, windows))
+
+        for start in group.starts:
+            checkpoint()
+            since = time.perf_counter()
+            sampled = {name: samplers[name].window(start, threads=threads) for name in names}
+            windows = {name: window for name, (window, _) in sampled.items()}
+            constant = tuple(value for _, value in sampled.values() if value is not None)
+            stages.add("sample", since)
+            if len(constant) == len(names):
+                flush()  # windows are blended in their order, whatever the batch
+                reused, finished = queue.put_constant(start, windows, values=constant)
+                stages.reused += reused
+                blend(finished)
             else:
-                stages.reused += 1
-            blend(start, air[1])
-        else:
-            waiting.append((start, windows))
-            if len(waiting) == batch:
-                flush()
-        progress(done)
-    flush()
+                waiting.append((start, windows))
+                if len(waiting) == batch:
+                    flush()
+        flush()
+        blend(queue.drain())
     checkpoint()
     result = {}
     since = time.perf_counter()

@@ -21,7 +21,8 @@ OVERLAP_STEP = 0.05
 SAFETY = 1.1
 """A deadline is promised only where the expected time, this much longer, still fits: machines are not even."""
 
-CostOf = Callable[[Sequence[str], int], SessionCost]
+CostOf = Callable[[Sequence[str], int, int], SessionCost]
+"""From the modalities that are present, the batch and the streams."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class RunPlan:
         groups: Scans that are labelled together, with their windows.
         warnings: Of the pairing.
         overlap: Share of a window that neighbours overlap.
-        batch: Windows run at once.
+        batch: Windows in one call of the network.
+        streams: Calls at once.
         windows: Of all groups.
         session_bytes: The process with network and library at work; None: the system does not say.
         input_bytes: Voxels as they are stored.
@@ -46,6 +48,7 @@ class RunPlan:
     warnings: tuple[str, ...]
     overlap: float
     batch: int
+    streams: int
     windows: int
     session_bytes: int | None
     input_bytes: int
@@ -59,6 +62,7 @@ class RunPlan:
         return {
             "overlap": self.overlap,
             "batch": self.batch,
+            "streams": self.streams,
             "windows": self.windows,
             "bytes": {
                 "session": self.session_bytes,
@@ -89,6 +93,7 @@ def choose_plan(
     cost_of: CostOf,
     rates: CoreRates,
     threads: int,
+    best_streams: int = 1,
 ) -> RunPlan:
     """The plan with the largest overlap, then the shortest time, that keeps the limits.
 
@@ -97,9 +102,10 @@ def choose_plan(
         spec: Of the network; `grid.min_overlap` says how far the overlap may fall.
         pairing: What the caller says.
         limits: Memory and time.
-        cost_of: Measures (or remembers) what the network costs with these modalities present and this batch.
+        cost_of: Measures (or remembers) what the network costs with these modalities, this batch and these streams.
         rates: Of the core.
         threads: Of the core.
+        best_streams: Of the backend.
 
     Raises:
         PlanError: No plan keeps the limits; says what the leanest and the fastest would take.
@@ -109,16 +115,47 @@ def choose_plan(
     for overlap in _overlaps(spec):
         at = spec.model_copy(update={"grid": spec.grid.model_copy(update={"overlap": overlap})})
         groups, warnings = plan_groups(volumes, spec=at, pairing=pairing, threads=threads)
-        for batch in BATCHES:
-            plan = _plan(groups, warnings, volumes, overlap, batch, cost_of=cost_of, rates=rates)
-            found.append(plan)
+        most_windows = max(len(group.starts) for group in groups)
+        here: list[RunPlan] = []
+        for batch, streams in _ways(best_streams, lean=limits.max_mem_bytes is not None):
             # A larger batch costs a measurement, and memory: it is looked at only where time is short.
-            if _in_time(plan, limits) or not _in_memory(plan, limits) or plan.windows <= batch:
+            if batch > 1 and (batch > most_windows or any(_fits(plan, limits) for plan in here)):
                 break
-        fitting = [plan for plan in found if _in_time(plan, limits) and _in_memory(plan, limits)]
+            if streams > most_windows or (here and not _room_for_streams(here[0], streams, limits)):
+                continue
+            plan = _plan(groups, warnings, volumes, overlap, batch, streams, cost_of=cost_of, rates=rates)
+            here.append(plan)
+            if streams == min(best_streams, most_windows) and batch == 1 and _fits(plan, limits):
+                break
+            if streams == 1 and not _in_memory(plan, limits):
+                break
+        found += here
+        fitting = [plan for plan in here if _fits(plan, limits)]
         if fitting:
             return min(fitting, key=lambda plan: plan.seconds)
     raise _refusal(found, limits=limits, spec=spec)
+
+
+def _ways(best_streams: int, *, lean: bool) -> list[tuple[int, int]]:
+    """Batch and streams, in the order in which they are looked at.
+
+    Several streams are faster and take more memory. What a process once took counts to its peak, so where memory is
+    short one stream is measured first, and more of them only where there is room.
+    """
+    single = [(batch, 1) for batch in BATCHES]
+    if best_streams == 1:
+        return single
+    streams = [(1, best_streams)]
+    return [*single[:1], *streams, *single[1:]] if lean else [*streams, *single]
+
+
+def _room_for_streams(plan: RunPlan, streams: int, limits: Limits) -> bool:
+    """Whether memory holds for sure if each stream takes all that one session takes."""
+    if limits.max_mem_bytes is None or streams == 1:
+        return True
+    if plan.session_bytes is None:
+        return False
+    return streams * plan.session_bytes + plan.input_bytes + plan.core_bytes <= limits.max_mem_bytes
 
 
 def _overlaps(spec: ModelSpec) -> list[float]:
@@ -135,6 +172,7 @@ def _plan(
     volumes: Mapping[str, Volume],
     overlap: float,
     batch: int,
+    streams: int,
     *,
     cost_of: CostOf,
     rates: CoreRates,
@@ -142,8 +180,9 @@ def _plan(
     seconds, window_seconds, sessions, load_peaks = 0.0, 0.0, [0], [0]
     known = True
     for group in groups:
-        cost, modalities = cost_of(group.modalities, batch), len(group.modalities)
-        calls = math.ceil(len(group.starts) / batch)
+        cost, modalities = cost_of(group.modalities, batch, streams), len(group.modalities)
+        # Streams work side by side: the last round takes a whole call's time, full or not.
+        calls = math.ceil(math.ceil(len(group.starts) / batch) / streams) * streams
         seconds += calls * cost.batch_s + len(group.starts) * modalities * rates.window_s
         seconds += sum(volumes[name].stored.size for name in group.modalities) * rates.voxel_s
         window_seconds = max(window_seconds, cost.batch_s / batch + modalities * rates.window_s)
@@ -161,6 +200,7 @@ def _plan(
         warnings=warnings,
         overlap=overlap,
         batch=batch,
+        streams=streams,
         windows=sum(len(group.starts) for group in groups),
         session_bytes=session,
         input_bytes=input_bytes,
@@ -178,6 +218,10 @@ def _core_bytes(groups: Sequence[Group], volumes: Mapping[str, Volume]) -> int:
         largest = max(largest, done + group.core_bytes)
         done += sum(2 * volumes[name].stored.size for name in group.modalities)
     return largest
+
+
+def _fits(plan: RunPlan, limits: Limits) -> bool:
+    return _in_time(plan, limits) and _in_memory(plan, limits)
 
 
 def _in_time(plan: RunPlan, limits: Limits) -> bool:

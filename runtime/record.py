@@ -69,7 +69,8 @@ class RunRecord(Settings):
         inputs: By modality.
         presence: By modality of the network.
         plan: By group.
-        batch: Windows run at once.
+        batch: Windows in one call of the network.
+        streams: Calls at once.
         windows_run: Windows that went through the network.
         windows_reused: Constant windows whose result was reused.
         seconds: By stage.
@@ -91,6 +92,7 @@ class RunRecord(Settings):
     presence: dict[str, bool]
     plan: tuple[GroupRecord, ...]
     batch: int
+    streams: int
     windows_run: int
     windows_reused: int
     seconds: dict[str, float]

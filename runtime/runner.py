@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,17 +18,28 @@ __all__ = ["StageSeconds", "WindowRunner"]
 
 @dataclass
 class StageSeconds:
-    """Where the time of a run went, in seconds by stage; and how many windows were run or reused."""
+    """Where the time of a run went, in seconds by stage; and how many windows were run or reused.
+
+    Where windows run in several streams, the network's seconds are shared among them, and the core's run beside them:
+    all stages may add up to more than the run took.
+    """
 
     seconds: dict[str, float] = field(default_factory=dict)
     windows: int = 0
     reused: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def add(self, stage: str, since: float) -> float:
-        """Add the time since `since` to `stage`; returns now."""
+    def add(self, stage: str, since: float, *, streams: int = 1) -> float:
+        """Add the time since `since`, or a stream's share of it, to `stage`; returns now."""
         now = time.perf_counter()
-        self.seconds[stage] = self.seconds.get(stage, 0.0) + now - since
+        with self._lock:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + (now - since) / streams
         return now
+
+    def count(self, windows: int) -> None:
+        """Add windows that went through the network."""
+        with self._lock:
+            self.windows += windows
 
 
 class WindowRunner:
@@ -38,12 +50,20 @@ class WindowRunner:
         spec: Of the network.
         present: Modalities that every window has; the others are absent.
         stages: Gets the seconds of encoders and decoders, and the number of windows.
+        streams: Threads that call `run` at once.
     """
 
     def __init__(
-        self, backend: Backend, *, spec: ModelSpec, present: Sequence[str], stages: StageSeconds | None = None
+        self,
+        backend: Backend,
+        *,
+        spec: ModelSpec,
+        present: Sequence[str],
+        stages: StageSeconds | None = None,
+        streams: int = 1,
     ) -> None:
         self._backend, self._spec, self._present = backend, spec, tuple(present)
+        self._streams = streams
         self._stages = stages or StageSeconds()
 
     def run(self, windows: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
@@ -55,7 +75,7 @@ class WindowRunner:
         since = time.perf_counter()
         stacked = {name: np.stack([window[name] for window in windows])[:, None] for name in self._present}
         encoded = {name: self._backend.encode(name, stacked[name]) for name in self._present}
-        since = self._stages.add("encode", since)
+        since = self._stages.add("encode", since, streams=self._streams)
         shape = next(iter(encoded.values()))["features"].shape
         features = {
             name: encoded[name]["features"] if name in encoded else np.zeros(shape, np.float32)
@@ -81,6 +101,6 @@ class WindowRunner:
                     mend="run `cmc verify` on this machine, or choose another backend",
                 )
             logits[name] = found
-        self._stages.add("decode", since)
-        self._stages.windows += len(windows)
+        self._stages.add("decode", since, streams=self._streams)
+        self._stages.count(len(windows))
         return logits

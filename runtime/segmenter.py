@@ -29,6 +29,7 @@ from cmc_sdk.runtime.quality import judge
 from cmc_sdk.runtime.record import BundleIdentity, GroupRecord, QualityRecord, RunRecord, input_record
 from cmc_sdk.runtime.result import Quality, Result
 from cmc_sdk.runtime.runner import StageSeconds
+from cmc_sdk.runtime.streams import best_streams, set_streams
 
 __all__ = ["Image", "Quality", "Result", "Segmenter"]
 
@@ -67,7 +68,8 @@ class Segmenter:
         self._threads = threads
         self._core_threads = threads or usable_threads()
         self._limits = limits or Limits()
-        self._costs: dict[tuple[tuple[str, ...], int], SessionCost] = {}
+        self._costs: dict[tuple[tuple[str, ...], int, int], SessionCost] = {}
+        self._ready_streams = 1
         self._rates: CoreRates | None = None
 
     def infer(
@@ -84,7 +86,7 @@ class Segmenter:
         Args:
             images: Any non-empty subset of the network's modalities: volumes, or paths of NIfTI files.
             pairing: How scans relate; see `cmc_sdk.runtime.plan.plan_groups`.
-            batch: Windows run at once; with limits the plan decides.
+            batch: Windows in one call of the network; with limits the plan decides.
             progress: Called with ("windows", done, total).
             cancel: Asked before each window; True ends the run.
 
@@ -106,10 +108,13 @@ class Segmenter:
         reading_s = stages.seconds["read"]
         if self._limits:
             plan = self._plan(volumes, pairing=pairing, spent_s=reading_s)
-            groups, warnings, batch = plan.groups, plan.warnings, plan.batch
+            groups, warnings, batch, streams = plan.groups, plan.warnings, plan.batch, plan.streams
             since = stages.add("plan", since)
         else:
             groups, warnings = plan_groups(volumes, spec=self.spec, pairing=pairing, threads=threads.count)
+            # By the scans alone, so that a scan is run in the same way whatever came before it.
+            streams = min(best_streams(self.backend), max(len(group.starts) for group in groups))
+            set_streams(self.backend, streams)
         # Planning is not the run: a session measures once, and the deadline holds for every scan alike.
         clock = Clock(self._limits, cancel=cancel, started=time.monotonic() - reading_s)
         statistics = {name: self._statistics(name, volume, threads) for name, volume in volumes.items()}
@@ -129,6 +134,7 @@ class Segmenter:
                 spec=self.spec,
                 backend=self.backend,
                 batch=batch,
+                streams=streams,
                 threads=threads,
                 stages=stages,
                 progress=report,
@@ -155,7 +161,7 @@ class Segmenter:
             validated_subsets=self._validated,
         )
         stages.add("quality", since)
-        record = self._record(started, volumes, groups, stages, batch, warnings, quality, volumes_ml)
+        record = self._record(started, volumes, groups, stages, (batch, streams), warnings, quality, volumes_ml)
         return Result(
             labels={name: volume.with_array(labelled[name].labels) for name, volume in volumes.items()},
             confidence={name: volume.with_array(labelled[name].confidence) for name, volume in volumes.items()},
@@ -180,24 +186,32 @@ class Segmenter:
             self._rates = measure_core(self.spec, threads=Threads(self._core_threads))
         deadline = self._limits.deadline_s
         left = Limits(self._limits.max_mem_bytes, None if deadline is None else deadline - spent_s)
-        return choose_plan(
+        plan = choose_plan(
             volumes,
             spec=self.spec,
             pairing=pairing,
             limits=left,
-            cost_of=lambda present, batch: self._cost(present, batch, volumes),
+            cost_of=lambda present, batch, streams: self._cost(present, batch, streams, volumes),
             rates=self._rates,
             threads=self._core_threads,
+            best_streams=best_streams(self.backend),
         )
+        if self._ready_streams != plan.streams:  # another one was measured last, and compiling takes time
+            for group in plan.groups:
+                present = group.modalities
+                measure_session(self.backend, spec=self.spec, present=present, batch=plan.batch, streams=plan.streams)
+            self._ready_streams = plan.streams
+        return plan
 
-    def _cost(self, present: Sequence[str], batch: int, volumes: Mapping[str, Volume]) -> SessionCost:
-        key = (tuple(present), batch)
+    def _cost(self, present: Sequence[str], batch: int, streams: int, volumes: Mapping[str, Volume]) -> SessionCost:
+        key = (tuple(present), batch, streams)
         if key not in self._costs:
             # Scans that are in memory by now are counted apart.
             resident = sum(item.stored.nbytes for item in volumes.values() if not _is_mapped(item.stored))
             self._costs[key] = measure_session(
-                self.backend, spec=self.spec, present=present, batch=batch, scans_bytes=resident
+                self.backend, spec=self.spec, present=present, batch=batch, streams=streams, scans_bytes=resident
             )
+            self._ready_streams = streams
         return self._costs[key]
 
     def _check(self, images: Mapping[str, Image], *, batch: int) -> None:
@@ -226,7 +240,7 @@ class Segmenter:
         volumes: Mapping[str, Volume],
         groups: Sequence[Group],
         stages: StageSeconds,
-        batch: int,
+        at_once: tuple[int, int],
         warnings: tuple[str, ...],
         quality: Quality,
         volumes_ml: dict[str, dict[str, float]],
@@ -256,7 +270,8 @@ class Segmenter:
                 )
                 for group in groups
             ),
-            batch=batch,
+            batch=at_once[0],
+            streams=at_once[1],
             windows_run=stages.windows,
             windows_reused=stages.reused,
             seconds={name: round(seconds, 6) for name, seconds in stages.seconds.items()},

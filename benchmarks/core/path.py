@@ -43,8 +43,9 @@ def turned(affine: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 @click.command()
 @click.option("--size", nargs=3, type=int, default=(512, 512, 400))
 @click.option("--oblique", is_flag=True, help="The scan lies turned against the model grid, as a partner may.")
+@click.option("--slice-mm", default=SPACING_MM[2], show_default=True)
 @click.option("--threads", default=2)
-def main(size: tuple[int, int, int], oblique: bool, threads: int) -> None:
+def main(size: tuple[int, int, int], oblique: bool, slice_mm: float, threads: int) -> None:
     """Print seconds and bytes as JSON."""
     from cmc_sdk.bundle.manifest import IntensityRule
     from cmc_sdk.imaging.volume import Volume
@@ -54,7 +55,7 @@ def main(size: tuple[int, int, int], oblique: bool, threads: int) -> None:
 
     logits = make_logits()
     stored = make_scan(size)
-    straight = np.diag([*SPACING_MM, 1.0])
+    straight = np.diag([*SPACING_MM[:2], slice_mm, 1.0])
     scan = Volume(stored, turned(straight) if oblique else straight)
     grid = core.model_grid(straight, size, spacing_mm=MODEL_MM)
     if oblique:

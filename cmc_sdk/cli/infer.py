@@ -128,7 +128,8 @@ def _print_plan(plan: RunPlan, *, as_json: bool) -> None:
     rows = [[" + ".join(group.modalities), _size(group.grid.size_vox), str(len(group.starts))] for group in plan.groups]
     out = stdout()
     out.print(text_table(["group", "model grid", "windows"], rows=rows), markup=False)
-    out.print(f"\noverlap {plan.overlap:g}, {plan.batch} window(s) at once", markup=False)
+    calls = f"{plan.batch} window(s) in one call, {plan.streams} call(s) at once"
+    out.print(f"\noverlap {plan.overlap:g}, {calls}", markup=False)
     parts = [
         ("network and library", plan.session_bytes),
         ("scans as stored", plan.input_bytes),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -54,6 +55,7 @@ class GraphBackend:
         self.threads = threads
         self.modalities: tuple[str, ...] = bundle.manifest.spec.names
         self._compiled: dict[str, CompiledGraph] = {}
+        self._lock = threading.Lock()
 
     def compile_graph(self, data: bytes, graph: Graph) -> CompiledGraph:
         """Turn the verified bytes of an ONNX file into something that runs."""
@@ -80,10 +82,11 @@ class GraphBackend:
 
     def _run(self, part: str, modality: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
         graph = find_graph(self._bundle.manifest, part=part, modality=modality)
-        if graph.path not in self._compiled:
-            data = self._bundle.read(graph.path)
-            refuse_external_data(data, name=f"{self._bundle.path}: {graph.path}")
-            self._compiled[graph.path] = self.compile_graph(data, graph)
+        with self._lock:  # streams run graphs at once
+            if graph.path not in self._compiled:
+                data = self._bundle.read(graph.path)
+                refuse_external_data(data, name=f"{self._bundle.path}: {graph.path}")
+                self._compiled[graph.path] = self.compile_graph(data, graph)
         # A graph takes only the inputs that it needs: those of an exported network without MIA of a partner are fewer.
         wanted = {item.name: np.ascontiguousarray(inputs[item.name], np.float32) for item in graph.inputs}
         return self._compiled[graph.path].run(wanted)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import io
+import queue
 import sys
+import threading
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from cmc_sdk.bundle.manifest import Graph
+from cmc_sdk.bundle.reader import Bundle
 from cmc_sdk.errors import BackendError
 from cmc_sdk.runtime.backends.graphs import CompiledGraph, GraphBackend
 from cmc_sdk.runtime.backends.protocol import Array
+from cmc_sdk.runtime.core import usable_threads
 
 __all__ = ["OpenVinoBackend", "import_openvino"]
 
@@ -33,6 +37,10 @@ def import_openvino() -> Any:
     return openvino
 
 
+MOST_STREAMS = 2
+"""Measured on two cores: two windows at once, a thread each, take a quarter less time; each stream holds a window."""
+
+
 class OpenVinoBackend(GraphBackend):
     """Runs a bundle's graphs with OpenVINO's CPU plug-in.
 
@@ -41,6 +49,23 @@ class OpenVinoBackend(GraphBackend):
     """
 
     name = "openvino"
+
+    def __init__(self, bundle: Bundle, *, threads: int | None = None) -> None:
+        super().__init__(bundle, threads=threads)
+        self._streams = 1
+        self._models: list[_Model] = []
+
+    @property
+    def best_streams(self) -> int:
+        """Two, each on half of the threads: layers too small to share among threads then run beside each other."""
+        return min(MOST_STREAMS, self.threads or usable_threads())
+
+    def set_streams(self, count: int) -> None:
+        """As `StreamingBackend.set_streams`."""
+        if count != self._streams:
+            self._streams = count
+            for model in self._models:
+                model.set_streams(count)
 
     def compile_graph(self, data: bytes, graph: Graph) -> CompiledGraph:
         """Read the verified buffer; it is compiled for each batch size when that size first comes."""
@@ -52,38 +77,50 @@ class OpenVinoBackend(GraphBackend):
         settings: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": "f32",
             "EXECUTION_MODE_HINT": "ACCURACY",
-            "PERFORMANCE_HINT": "LATENCY",
         }
         if self.threads is not None:
             settings["INFERENCE_NUM_THREADS"] = self.threads
-        return _Model(core, data, path=graph.path, settings=settings)
+        model = _Model(core, data, path=graph.path, settings=settings, streams=self._streams)
+        self._models.append(model)
+        return model
 
 
 class _Model:
     """One graph, compiled once per batch size: fixed shapes are faster than a dynamic batch."""
 
-    def __init__(self, core: Any, data: bytes, *, path: str, settings: Mapping[str, Any]) -> None:
-        self._core, self._path, self._settings = core, path, dict(settings)
+    def __init__(self, core: Any, data: bytes, *, path: str, settings: Mapping[str, Any], streams: int) -> None:
+        self._core, self._path, self._settings, self._streams = core, path, dict(settings), streams
         try:
             self._model = core.read_model(io.BytesIO(data))
         except Exception as error:  # the library raises RuntimeError and its own
             raise BackendError(f"openvino cannot read {path}: {error}", mend="try --backend onnxruntime") from error
         self._outputs = [output.get_any_name() for output in self._model.outputs]
-        self._requests: dict[int, Any] = {}
+        self._requests: dict[int, queue.SimpleQueue[Any]] = {}
+        self._lock = threading.Lock()
+
+    def set_streams(self, count: int) -> None:
+        with self._lock:
+            self._streams = count
+            self._requests.clear()
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         batch = len(next(iter(inputs.values())))
         try:
-            if batch not in self._requests:
-                self._requests[batch] = self._compile(batch)
-            request = self._requests[batch]
-            found = request.infer(dict(inputs), share_inputs=True, share_outputs=True)
+            with self._lock:
+                if batch not in self._requests:
+                    self._requests[batch] = self._compile(batch)
+                free = self._requests[batch]
+            request = free.get()
+            try:
+                found = request.infer(dict(inputs), share_inputs=True, share_outputs=True)
+                # One copy, made here: the request overwrites its tensors at the next window.
+                return {name: np.array(found[name]) for name in self._outputs}
+            finally:
+                free.put(request)
         except Exception as error:  # as above
             raise BackendError(f"openvino failed in {self._path}: {error}", mend="try --backend onnxruntime") from error
-        # One copy, made here: the request overwrites its tensors at the next window.
-        return {name: np.array(found[name]) for name in self._outputs}
 
-    def _compile(self, batch: int) -> Any:
+    def _compile(self, batch: int) -> queue.SimpleQueue[Any]:
         model = self._model if len(self._requests) == 0 else self._model.clone()
         shapes = {}
         for item in model.inputs:
@@ -92,4 +129,8 @@ class _Model:
             shape[0] = batch
             shapes[item.get_any_name()] = shape
         model.reshape(shapes)
-        return self._core.compile_model(model, "CPU", self._settings).create_infer_request()
+        compiled = self._core.compile_model(model, "CPU", {**self._settings, "NUM_STREAMS": self._streams})
+        requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        for _ in range(self._streams):
+            requests.put(compiled.create_infer_request())
+        return requests

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Array", "Backend"]
+__all__ = ["Array", "Backend", "StreamingBackend"]
 
 Array = npt.NDArray[np.float32]
 
@@ -63,5 +63,23 @@ class Backend(Protocol):
 
         Returns:
             Logits, (B, K, X, Y, Z) f32.
+        """
+        ...
+
+
+@runtime_checkable
+class StreamingBackend(Protocol):
+    """A backend that may be called from several threads at once, each call on its share of the processor."""
+
+    @property
+    def best_streams(self) -> int:
+        """Calls at once with which it is fastest here."""
+        ...
+
+    def set_streams(self, count: int) -> None:
+        """Be ready for `count` calls at once; what was compiled for another count is given back.
+
+        Args:
+            count: 1 to `best_streams`.
         """
         ...

@@ -23,15 +23,36 @@ RATES = CoreRates(window_s=0.01, voxel_s=1e-7)
 SCANS = {"ct": blob_scan(np.diag([2.0, 2.0, 2.0, 1.0]), (40, 36, 60))}
 
 
-def cost(present, batch):
-    # A batch of 4 takes three times as long as one window, and more memory.
-    return SessionCost(batch, load_peak_bytes=90_000_000, running_bytes=100_000_000 + batch * 10**7, batch_s=batch**0.8)
+def cost(present, batch, streams):
+    # A batch of 4 takes three times as long as one window, two streams save a quarter; both take more memory.
+    return SessionCost(
+        batch,
+        streams,
+        load_peak_bytes=90_000_000,
+        running_bytes=100_000_000 + batch * streams * 10**7,
+        batch_s=batch**0.8 * (0.75 if streams == 2 else 1.0),
+    )
 
 
-def plan(*, overlap=0.5, min_overlap=None, **limits):
+def plan(*, overlap=0.5, min_overlap=None, best_streams=1, measured=None, **limits):
     spec = make_spec(overlap=overlap)
     spec = spec.model_copy(update={"grid": spec.grid.model_copy(update={"min_overlap": min_overlap})})
-    return choose_plan(SCANS, spec=spec, pairing="auto", limits=Limits(**limits), cost_of=cost, rates=RATES, threads=2)
+
+    def cost_of(present, batch, streams):
+        if measured is not None:
+            measured.append((batch, streams))
+        return cost(present, batch, streams)
+
+    return choose_plan(
+        SCANS,
+        spec=spec,
+        pairing="auto",
+        limits=Limits(**limits),
+        cost_of=cost_of,
+        rates=RATES,
+        threads=2,
+        best_streams=best_streams,
+    )
 
 
 def test_without_need_nothing_is_changed() -> None:
@@ -52,6 +73,28 @@ def test_short_of_time_it_takes_larger_batches_then_less_overlap() -> None:
     pressed = plan(min_overlap=0.0, deadline_s=free.seconds * 0.3)
     assert pressed.overlap < 0.5
     assert pressed.seconds * SAFETY <= free.seconds * 0.3
+
+
+def test_streams_are_taken_where_memory_holds() -> None:
+    measured: list[tuple[int, int]] = []
+    free = plan(best_streams=2, measured=measured)
+    assert (free.batch, free.streams, measured) == (1, 2, [(1, 2)])
+    single = plan()
+    calls = 2 * -(-free.windows // 2)
+    assert free.seconds == pytest.approx(single.seconds + 0.75 * calls - free.windows)
+    measured.clear()
+    # What was once measured counts to the peak of the process: with little memory only the lean way is.
+    lean = plan(best_streams=2, measured=measured, max_mem_bytes=single.total_bytes + 5_000_000)
+    assert (lean.batch, lean.streams, measured) == (1, 1, [(1, 1)])
+    measured.clear()
+    wide = plan(best_streams=2, measured=measured, max_mem_bytes=10**9)
+    assert (wide.batch, wide.streams, measured) == (1, 2, [(1, 1), (1, 2)])
+
+
+def test_a_scan_of_one_window_has_one_stream() -> None:
+    small = {"ct": blob_scan(np.diag([2.0, 2.0, 2.0, 1.0]), (12, 12, 12))}
+    words = {"spec": make_spec(), "pairing": "auto", "cost_of": cost, "rates": RATES, "threads": 2}
+    assert choose_plan(small, limits=Limits(), best_streams=2, **words).streams == 1
 
 
 def test_short_of_time_and_memory_it_keeps_both() -> None:
