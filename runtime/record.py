@@ -64,6 +64,7 @@ class RunRecord(Settings):
         bundle: Which bundle; None for a network that was not exported.
         backend: Inference library.
         precision: That it computed in.
+        backend_reason: Why these two; None for a network that was not exported.
         device: Processor.
         threads: Threads of the inference library; None for its own choice.
         inputs: By modality.
@@ -86,6 +87,7 @@ class RunRecord(Settings):
     bundle: BundleIdentity | None
     backend: str
     precision: str
+    backend_reason: str | None = None
     device: str
     threads: int | None
     inputs: dict[str, InputRecord]

@@ -42,6 +42,7 @@ class Segmenter:
     Args:
         spec: Modalities, classes and grid.
         backend: Runs the network.
+        backend_reason: Why this one, for the record.
         seen: What validation saw by modality, for the quality flag.
         validated_subsets: Subsets of modalities with a validation score, for the quality flag.
         identity: Which bundle it is, for the record.
@@ -54,6 +55,7 @@ class Segmenter:
         spec: ModelSpec,
         backend: Backend,
         *,
+        backend_reason: str | None = None,
         seen: Mapping[str, SeenRange] | None = None,
         validated_subsets: Sequence[SubsetScore] = (),
         identity: BundleIdentity | None = None,
@@ -62,6 +64,7 @@ class Segmenter:
     ) -> None:
         self.spec = spec
         self.backend = backend
+        self.backend_reason = backend_reason
         self._seen = dict(seen or {})
         self._validated = tuple(validated_subsets)
         self._identity = identity
@@ -255,6 +258,7 @@ class Segmenter:
             bundle=self._identity,
             backend=self.backend.name,
             precision=self.backend.precision,
+            backend_reason=self.backend_reason,
             device=platform.processor() or platform.machine(),
             threads=self._threads,
             inputs=inputs,

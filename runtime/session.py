@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from cmc_sdk.bundle.reader import open_bundle
-from cmc_sdk.runtime.backends.select import BackendChoice, open_backend
+from cmc_sdk.runtime.backends.select import BackendChoice, PrecisionChoice, open_backend
 from cmc_sdk.runtime.limits import Limits, parse_bytes, parse_seconds
 from cmc_sdk.runtime.record import BundleIdentity
 from cmc_sdk.runtime.segmenter import Segmenter
@@ -19,6 +19,8 @@ class Session(Segmenter):
     Args:
         bundle: The folder `NAME.cmc`.
         backend: Inference library; `auto` takes OpenVINO where it is installed, else ONNX Runtime.
+        precision: What it computes in. `fastest` takes the fastest that kept the gate's limits when the bundle was
+            made and that this machine can compute; the run record says which, and why.
         threads: Threads of the inference library and of the core; None for all that this process may use.
         max_mem: Most memory that a run may bring this process to, a number of bytes or words like `4GB`. A run that
             would need more is refused before it starts. None: no limit.
@@ -27,8 +29,8 @@ class Session(Segmenter):
 
     Raises:
         BundleError: The bundle is not what it says.
-        BackendError: No backend is installed.
-        InputError: An unknown backend, less than one thread, or a limit that is no amount.
+        BackendError: No backend is installed that computes in this precision.
+        InputError: An unknown backend or precision, less than one thread, or a limit that is no amount.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class Session(Segmenter):
         bundle: str | os.PathLike[str],
         *,
         backend: BackendChoice = "auto",
+        precision: PrecisionChoice = "f32",
         threads: int | None = None,
         max_mem: str | float | None = None,
         deadline: str | float | None = None,
@@ -46,9 +49,11 @@ class Session(Segmenter):
         )
         self.bundle = open_bundle(bundle)
         manifest = self.bundle.manifest
+        chosen = open_backend(self.bundle, choice=backend, precision=precision, threads=threads)
         super().__init__(
             manifest.spec,
-            open_backend(self.bundle, choice=backend, threads=threads),
+            chosen,
+            backend_reason=chosen.reason,
             seen=manifest.seen,
             validated_subsets=manifest.validated_subsets,
             identity=BundleIdentity(

@@ -118,9 +118,12 @@ class ModelSpec(Settings):
 
 
 class Graph(Settings):
-    """One ONNX file: `part` is encoder or decoder of `modality`.
+    """One graph: `part` is encoder or decoder of `modality`.
 
     Args:
+        path: The ONNX file with its weights; of `int8-openvino` the XML file of OpenVINO's own format.
+        weights: The file that holds the weights of an `int8-openvino` graph; None for ONNX, which holds its own.
+        opset: Of ONNX; of an `int8-openvino` graph the version of OpenVINO's format.
         islands: Of a mixed-precision graph: what stays in FP32. Inputs and outputs are float32 in every precision.
     """
 
@@ -132,6 +135,15 @@ class Graph(Settings):
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     islands: tuple[Island, ...] = ()
+    weights: str | None = None
+
+    @model_validator(mode="after")
+    def _check_weights(self) -> Graph:
+        if (self.weights is not None) is not (self.precision == "int8-openvino"):
+            raise ValueError(
+                f"{self.path}: weights in a file of their own belong to int8-openvino graphs, and only there"
+            )
+        return self
 
 
 class SubsetScore(Settings):
@@ -201,8 +213,9 @@ class Manifest(Settings):
             key = (graph.precision, graph.modality, graph.part)
             if graph.modality not in self.spec.names:
                 raise ValueError(f"graph {graph.path} is of {graph.modality!r}, none of {list(self.spec.names)}")
-            if graph.path not in listed:
-                raise ValueError(f"graph {graph.path} is not among the files")
+            for path in (graph.path, graph.weights):
+                if path is not None and path not in listed:
+                    raise ValueError(f"graph {path} is not among the files")
             if key in parts:
                 raise ValueError(
                     f"{parts[key]} and {graph.path} are both the {graph.precision} {graph.part} of {key[1]}"

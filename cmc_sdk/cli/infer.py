@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from cmc_sdk.cli.backend import backend_option, precision_option
 from cmc_sdk.cli.console import emit_json, json_option, json_progress, progress_bar, stdout
 from cmc_sdk.cli.tables import text_table
 from cmc_sdk.errors import InputError
 from cmc_sdk.imaging.nifti import read_volume
 
 if TYPE_CHECKING:
+    from cmc_sdk.runtime.backends.select import BackendChoice, PrecisionChoice
     from cmc_sdk.runtime.planner import RunPlan
 
 EPILOG = """\b
@@ -34,7 +36,8 @@ Examples:
     help="A NIfTI scan and what it is; once per modality. Any of the bundle's modalities may be left out.",
 )
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The folder to write.")
-@click.option("--backend", type=click.Choice(["auto", "openvino", "onnxruntime"]), default="auto", show_default=True)
+@backend_option
+@precision_option
 @click.option(
     "--pairing",
     type=click.Choice(["auto", "registered", "separate"]),
@@ -59,7 +62,8 @@ def command(
     bundle: Path,
     images: tuple[str, ...],
     output: Path | None,
-    backend: Literal["auto", "openvino", "onnxruntime"],
+    backend: BackendChoice,
+    precision: PrecisionChoice,
     pairing: Literal["auto", "registered", "separate"],
     threads: int | None,
     max_mem: str | None,
@@ -85,7 +89,7 @@ def command(
         check_result_folder(output)
     elif not plan:
         raise InputError("no folder to write was given", mend="give one with -o, or --plan to see what it would take")
-    session = Session(bundle, backend=backend, threads=threads, max_mem=max_mem, deadline=deadline)
+    session = Session(bundle, backend=backend, precision=precision, threads=threads, max_mem=max_mem, deadline=deadline)
     _check_modalities(paths, known=session.spec.names)
     volumes = {name: read_volume(path) for name, path in paths.items()}
     if plan or output is None:
@@ -117,6 +121,8 @@ def command(
         out.print(f"         {reason}", markup=False)
     for warning in result.record.warnings:
         out.print(f"warning  {warning}", markup=False)
+    record = result.record
+    out.print(f"computed with {record.backend} {record.precision}: {record.backend_reason}", markup=False)
     for name, path in files.items():
         out.print(f"{name.replace('_', ' ')}: {path}", markup=False)
 

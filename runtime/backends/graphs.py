@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from cmc_sdk.bundle.manifest import Graph, Manifest
+from cmc_sdk.bundle.precision import GRAPHS_OF, Precision
 from cmc_sdk.bundle.reader import Bundle
 from cmc_sdk.errors import BundleError
 from cmc_sdk.runtime.backends.onnx_file import refuse_external_data
 from cmc_sdk.runtime.backends.protocol import Array
 
-__all__ = ["CompiledGraph", "GraphBackend", "find_graph"]
+__all__ = ["CompiledGraph", "GraphBackend", "GraphFile", "find_graph", "read_graph"]
 
 
 class CompiledGraph(Protocol):
@@ -25,16 +27,45 @@ class CompiledGraph(Protocol):
         ...
 
 
-def find_graph(manifest: Manifest, *, part: str, modality: str) -> Graph:
-    """The f32 graph of one part of one modality.
+@dataclass(frozen=True)
+class GraphFile:
+    """One graph, read and checked.
+
+    Args:
+        graph: What the manifest says of it.
+        data: The graph's verified bytes.
+        weights: Verified bytes of its weights where they lie in a file of their own (OpenVINO's format).
+    """
+
+    graph: Graph
+    data: bytes
+    weights: bytes | None = None
+
+
+def find_graph(manifest: Manifest, *, part: str, modality: str, precision: Precision = "f32") -> Graph:
+    """The graph from which one part of one modality is computed in `precision`.
 
     Raises:
         BundleError: The bundle has none.
     """
+    folder = GRAPHS_OF[precision]
     for graph in manifest.graphs:
-        if (graph.part, graph.modality, graph.precision) == (part, modality, "f32"):
+        if (graph.part, graph.modality, graph.precision) == (part, modality, folder):
             return graph
-    raise BundleError(f"the bundle has no f32 {part} of {modality!r}", mend="export it again")
+    raise BundleError(f"the bundle has no {folder} {part} of {modality!r}", mend="export it again")
+
+
+def read_graph(bundle: Bundle, graph: Graph) -> GraphFile:
+    """Read one graph once, with its weights; what is returned is what was hashed.
+
+    Raises:
+        BundleError: A file is not the listed one, or the graph keeps weights where the manifest does not say.
+    """
+    data = bundle.read(graph.path)
+    if graph.weights is not None:
+        return GraphFile(graph, data, bundle.read(graph.weights))
+    refuse_external_data(data, name=f"{bundle.path}: {graph.path}")
+    return GraphFile(graph, data)
 
 
 class GraphBackend:
@@ -44,21 +75,26 @@ class GraphBackend:
 
     Args:
         bundle: Opened; each graph is read once, checked, and compiled from that buffer.
+        precision: That it is to compute in; decides which graphs are read.
         threads: Threads of the inference library; None for its own choice.
+        reason: Why this backend and precision were chosen, for the record.
     """
 
     name = "graphs"
-    precision = "f32"
 
-    def __init__(self, bundle: Bundle, *, threads: int | None = None) -> None:
+    def __init__(
+        self, bundle: Bundle, *, precision: Precision = "f32", threads: int | None = None, reason: str | None = None
+    ) -> None:
         self._bundle = bundle
+        self.precision: Precision = precision
         self.threads = threads
+        self.reason = reason
         self.modalities: tuple[str, ...] = bundle.manifest.spec.names
         self._compiled: dict[str, CompiledGraph] = {}
         self._lock = threading.Lock()
 
-    def compile_graph(self, data: bytes, graph: Graph) -> CompiledGraph:
-        """Turn the verified bytes of an ONNX file into something that runs."""
+    def compile_graph(self, file: GraphFile) -> CompiledGraph:
+        """Turn the verified bytes of a graph into something that runs."""
         raise NotImplementedError
 
     def encode(self, modality: str, window: Array) -> dict[str, Array]:
@@ -81,12 +117,10 @@ class GraphBackend:
         return self._run("decoder", modality, inputs)["logits"]
 
     def _run(self, part: str, modality: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        graph = find_graph(self._bundle.manifest, part=part, modality=modality)
+        graph = find_graph(self._bundle.manifest, part=part, modality=modality, precision=self.precision)
         with self._lock:  # streams run graphs at once
             if graph.path not in self._compiled:
-                data = self._bundle.read(graph.path)
-                refuse_external_data(data, name=f"{self._bundle.path}: {graph.path}")
-                self._compiled[graph.path] = self.compile_graph(data, graph)
+                self._compiled[graph.path] = self.compile_graph(read_graph(self._bundle, graph))
         # A graph takes only the inputs that it needs: those of an exported network without MIA of a partner are fewer.
         wanted = {item.name: np.ascontiguousarray(inputs[item.name], np.float32) for item in graph.inputs}
         return self._compiled[graph.path].run(wanted)

@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU, FP32, without its telemetry."""
+"""OpenVINO on the CPU in FP32, bf16 or int8, without its telemetry."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from cmc_sdk.bundle.manifest import Graph
+from cmc_sdk.bundle.precision import Precision
 from cmc_sdk.bundle.reader import Bundle
 from cmc_sdk.errors import BackendError
-from cmc_sdk.runtime.backends.graphs import CompiledGraph, GraphBackend
+from cmc_sdk.runtime.backends.graphs import CompiledGraph, GraphBackend, GraphFile
 from cmc_sdk.runtime.backends.protocol import Array
 from cmc_sdk.runtime.core import usable_threads
 
-__all__ = ["OpenVinoBackend", "import_openvino"]
+__all__ = ["OpenVinoBackend", "computes_bf16", "import_openvino"]
 
 
 def import_openvino() -> Any:
@@ -41,17 +41,30 @@ MOST_STREAMS = 2
 """Measured on two cores: two windows at once, a thread each, take a quarter less time; each stream holds a window."""
 
 
-class OpenVinoBackend(GraphBackend):
-    """Runs a bundle's graphs with OpenVINO's CPU plug-in.
+def computes_bf16() -> bool:
+    """Whether this processor multiplies bf16 numbers; where it does not, OpenVINO would compute in FP32 and not say so.
 
     Raises:
-        BackendError: openvino is not installed, or refuses a graph.
+        ImportError: openvino is not installed.
+    """
+    return "BF16" in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+class OpenVinoBackend(GraphBackend):
+    """Runs a bundle's graphs with OpenVINO's CPU plug-in: `f32` and `bf16` from the f32 graphs, `int8` from its own.
+
+    What stands in FP32 in an int8 graph is computed in FP32.
+
+    Raises:
+        BackendError: openvino is not installed, or refuses a graph; bf16 on a processor without it.
     """
 
     name = "openvino"
 
-    def __init__(self, bundle: Bundle, *, threads: int | None = None) -> None:
-        super().__init__(bundle, threads=threads)
+    def __init__(
+        self, bundle: Bundle, *, precision: Precision = "f32", threads: int | None = None, reason: str | None = None
+    ) -> None:
+        super().__init__(bundle, precision=precision, threads=threads, reason=reason)
         self._streams = 1
         self._models: list[_Model] = []
 
@@ -67,20 +80,22 @@ class OpenVinoBackend(GraphBackend):
             for model in self._models:
                 model.set_streams(count)
 
-    def compile_graph(self, data: bytes, graph: Graph) -> CompiledGraph:
+    def compile_graph(self, file: GraphFile) -> CompiledGraph:
         """Read the verified buffer; it is compiled for each batch size when that size first comes."""
         try:
             core = import_openvino().Core()
         except ImportError as error:
             raise BackendError("openvino is not installed", mend="pip install 'cmc-sdk[cpu]'") from error
+        if self.precision == "bf16" and not computes_bf16():
+            raise BackendError("this processor does not compute in bf16", mend="give --precision f32 or fastest")
         # Without a hint OpenVINO computes in bf16 on processors that have it.
         settings: dict[str, Any] = {
-            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_PRECISION_HINT": "bf16" if self.precision == "bf16" else "f32",
             "EXECUTION_MODE_HINT": "ACCURACY",
         }
         if self.threads is not None:
             settings["INFERENCE_NUM_THREADS"] = self.threads
-        model = _Model(core, data, path=graph.path, settings=settings, streams=self._streams)
+        model = _Model(core, file, settings=settings, streams=self._streams)
         self._models.append(model)
         return model
 
@@ -88,12 +103,17 @@ class OpenVinoBackend(GraphBackend):
 class _Model:
     """One graph, compiled once per batch size: fixed shapes are faster than a dynamic batch."""
 
-    def __init__(self, core: Any, data: bytes, *, path: str, settings: Mapping[str, Any], streams: int) -> None:
-        self._core, self._path, self._settings, self._streams = core, path, dict(settings), streams
+    def __init__(self, core: Any, file: GraphFile, *, settings: Mapping[str, Any], streams: int) -> None:
+        self._core, self._path, self._settings, self._streams = core, file.graph.path, dict(settings), streams
         try:
-            self._model = core.read_model(io.BytesIO(data))
+            if file.weights is None:
+                self._model = core.read_model(io.BytesIO(file.data))
+            else:
+                self._model = core.read_model(model=file.data, weights=file.weights)
         except Exception as error:  # the library raises RuntimeError and its own
-            raise BackendError(f"openvino cannot read {path}: {error}", mend="try --backend onnxruntime") from error
+            raise BackendError(
+                f"openvino cannot read {self._path}: {error}", mend="try --backend onnxruntime"
+            ) from error
         self._outputs = [output.get_any_name() for output in self._model.outputs]
         self._requests: dict[int, queue.SimpleQueue[Any]] = {}
         self._lock = threading.Lock()

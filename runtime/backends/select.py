@@ -1,48 +1,220 @@
-"""Choosing a backend by name, or the fastest that is installed."""
+"""Choosing a backend and a precision: by name, or the fastest that the gate has passed."""
 
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Literal, get_args
 
+from cmc_sdk.bundle.manifest import Manifest
+from cmc_sdk.bundle.precision import GRAPHS_OF, Precision
 from cmc_sdk.bundle.reader import Bundle
-from cmc_sdk.errors import BackendError, InputError
+from cmc_sdk.errors import BackendError, BundleError, InputError
 from cmc_sdk.runtime.backends.graphs import GraphBackend
 
-__all__ = ["BackendChoice", "open_backend"]
+__all__ = [
+    "PRECISIONS_OF",
+    "BackendChoice",
+    "BackendName",
+    "PrecisionChoice",
+    "Selection",
+    "installed_backends",
+    "open_backend",
+    "select_backend",
+]
 
-BackendChoice = Literal["auto", "openvino", "onnxruntime"]
+BackendName = Literal["openvino", "onnxruntime", "onnxruntime-cuda", "onnxruntime-tensorrt"]
+BackendChoice = Literal["auto", "openvino", "onnxruntime", "onnxruntime-cuda", "onnxruntime-tensorrt"]
+PrecisionChoice = Literal["f32", "fp16", "bf16", "int8", "fastest"]
 
-# Measured: OpenVINO f32 takes about two thirds of ONNX Runtime's time on a CPU.
-PREFERENCE: tuple[Literal["openvino", "onnxruntime"], ...] = ("openvino", "onnxruntime")
+PRECISIONS_OF: dict[BackendName, tuple[Precision, ...]] = {
+    "openvino": ("f32", "bf16", "int8"),
+    "onnxruntime": ("f32", "fp16"),
+    "onnxruntime-cuda": ("f32", "fp16"),
+    "onnxruntime-tensorrt": ("f32", "fp16"),
+}
+
+# Fastest first, as measured on a CPU (docs/backends.md). An FP16 graph gains nothing there: it is for checking.
+RANKED: tuple[tuple[BackendName, Precision], ...] = (
+    ("openvino", "int8"),
+    ("openvino", "bf16"),
+    ("openvino", "f32"),
+    ("onnxruntime", "f32"),
+    ("onnxruntime", "fp16"),
+)
 
 
-def open_backend(bundle: Bundle, *, choice: BackendChoice, threads: int | None = None) -> GraphBackend:
+@dataclass(frozen=True)
+class Selection:
+    """What was chosen, and why in a few words."""
+
+    backend: BackendName
+    precision: Precision
+    reason: str
+
+
+def installed_backends() -> tuple[BackendName, ...]:
+    """The CPU backends whose package is installed here; nothing is imported."""
+    return tuple(dict.fromkeys(name for name, _ in RANKED if _is_installed(name)))
+
+
+def select_backend(bundle: Bundle, *, choice: BackendChoice, precision: PrecisionChoice = "f32") -> Selection:
+    """Decide which backend computes `bundle`, in which precision.
+
+    `f32` is what a user gets who asks for nothing. A faster precision is used only by name, or by `fastest`, which
+    takes the fastest pair of backend and precision that kept the gate's limits when the bundle was made and that this
+    machine can compute.
+
+    Args:
+        bundle: Opened.
+        choice: A name, or `auto` for the fastest that is installed.
+        precision: A name, or `fastest`.
+
+    Raises:
+        BackendError: Nothing that is installed can do it.
+        BundleError: The bundle was not exported, or not passed, in this precision.
+        InputError: An unknown name, or a backend that does not compute in this precision.
+    """
+    _require_known(choice, allowed=get_args(BackendChoice), what="backend")
+    _require_known(precision, allowed=get_args(PrecisionChoice), what="precision")
+    if precision == "fastest":
+        return _fastest(bundle.manifest, choice)
+    _require_gate(bundle, precision)
+    if choice != "auto":
+        if precision not in PRECISIONS_OF[choice]:
+            raise InputError(
+                f"{choice} does not compute in {precision}, only in {', '.join(PRECISIONS_OF[choice])}",
+                mend=f"give --backend {_backends_of(precision)}",
+            )
+        _require_installed((choice,))
+        return Selection(choice, precision, f"chosen by name{_unproven(bundle.manifest, choice, precision)}")
+    wanted = tuple(dict.fromkeys(name for name, known in RANKED if known == precision))
+    _require_installed(wanted)
+    # Of two that are installed the gate's word counts more than speed.
+    pairs = sorted(
+        (name for name in wanted if _is_installed(name)),
+        key=lambda name: _has_passed(bundle.manifest, name, precision) is False,
+    )
+    others = "the only one that is installed" if len(pairs) == 1 else "the fastest that is installed"
+    return Selection(pairs[0], precision, f"{others} for {precision}{_unproven(bundle.manifest, pairs[0], precision)}")
+
+
+def open_backend(
+    bundle: Bundle, *, choice: BackendChoice, precision: PrecisionChoice = "f32", threads: int | None = None
+) -> GraphBackend:
     """A backend over the graphs of `bundle`.
 
     Args:
         bundle: Opened.
-        choice: A name, or `auto` for the first of OpenVINO and ONNX Runtime that is installed.
+        choice: As for `select_backend`.
+        precision: As for `select_backend`.
         threads: Threads of the inference library; None for its own choice.
 
     Raises:
-        BackendError: None is installed.
-        InputError: `choice` is unknown or `threads` below 1.
+        As `select_backend`; InputError: `threads` is below 1.
     """
-    if choice not in get_args(BackendChoice):
-        raise InputError(f"unknown backend {choice!r}", mend=f"use one of {', '.join(get_args(BackendChoice))}")
     if threads is not None and threads < 1:
         raise InputError(f"{threads} threads are not possible", mend="give 1 or more")
-    wanted = PREFERENCE if choice == "auto" else (choice,)
-    for name in wanted:
-        if importlib.util.find_spec(name) is None:
-            continue
-        if name == "openvino":
-            from cmc_sdk.runtime.backends.openvino import OpenVinoBackend
+    chosen = select_backend(bundle, choice=choice, precision=precision)
+    if chosen.backend == "openvino":
+        from cmc_sdk.runtime.backends.openvino import OpenVinoBackend
 
-            return OpenVinoBackend(bundle, threads=threads)
-        from cmc_sdk.runtime.backends.onnxruntime import OnnxRuntimeBackend
+        return OpenVinoBackend(bundle, precision=chosen.precision, threads=threads, reason=chosen.reason)
+    from cmc_sdk.runtime.backends.onnxruntime import OnnxRuntimeBackend
 
-        return OnnxRuntimeBackend(bundle, threads=threads)
-    missing = " and ".join(wanted)
-    raise BackendError(f"{missing} not installed: no backend can run the bundle", mend="pip install 'cmc-sdk[cpu]'")
+    return OnnxRuntimeBackend(
+        bundle, provider=chosen.backend, precision=chosen.precision, threads=threads, reason=chosen.reason
+    )
+
+
+def _fastest(manifest: Manifest, choice: BackendChoice) -> Selection:
+    passed_over: list[str] = []
+    for backend, precision in _candidates(manifest, choice):
+        why_not = _hindrance(manifest, backend, precision)
+        if why_not is None:
+            why = "; ".join(passed_over)
+            reason = f"the fastest that kept the gate{f' ({why})' if why else ''}"
+            return Selection(backend, precision, reason)
+        passed_over.append(f"not {backend} {precision}: {why_not}")
+    raise BackendError(
+        f"nothing that is installed computes this bundle within the gate ({'; '.join(passed_over)})",
+        mend="give --precision f32, or pip install 'cmc-sdk[cpu]'",
+    )
+
+
+def _candidates(manifest: Manifest, choice: BackendChoice) -> Iterator[tuple[BackendName, Precision]]:
+    graphs = {graph.precision for graph in manifest.graphs}
+    for backend, precision in RANKED:
+        if choice in ("auto", backend) and GRAPHS_OF[precision] in graphs:
+            yield backend, precision
+    if choice not in ("auto", *(backend for backend, _ in RANKED)):
+        for precision in reversed(PRECISIONS_OF[choice]):
+            if GRAPHS_OF[precision] in graphs:
+                yield choice, precision
+
+
+def _hindrance(manifest: Manifest, backend: BackendName, precision: Precision) -> str | None:
+    """Why this pair is passed over; None if it may be used."""
+    if not _is_installed(backend):
+        return "not installed"
+    # A bundle that records no passes at all is taken at its f32.
+    if not _has_passed(manifest, backend, precision) and (manifest.passed or precision != "f32"):
+        return "the gate has not passed it"
+    if precision == "bf16":
+        from cmc_sdk.runtime.backends.openvino import computes_bf16
+
+        if not computes_bf16():
+            return "this processor has no bf16"
+    return None
+
+
+def _require_known(name: str, *, allowed: tuple[str, ...], what: str) -> None:
+    if name not in allowed:
+        raise InputError(f"unknown {what} {name!r}", mend=f"use one of {', '.join(allowed)}")
+
+
+def _require_gate(bundle: Bundle, precision: Precision) -> None:
+    """A precision without limits, or without graphs, is not in the bundle."""
+    manifest = bundle.manifest
+    missing = GRAPHS_OF[precision] not in {graph.precision for graph in manifest.graphs}
+    if precision != "f32" and (missing or precision not in manifest.gate):
+        known = ", ".join(dict.fromkeys(("f32", *manifest.gate)))
+        raise BundleError(f"{bundle.path} is not for {precision}: it was exported and passed for {known}", mend=_EXPORT)
+
+
+def _require_installed(names: tuple[BackendName, ...]) -> None:
+    if not any(map(_is_installed, names)):
+        packages = dict.fromkeys(map(_package, names))
+        extra = "cuda" if any(name not in ("openvino", "onnxruntime") for name in names) else "cpu"
+        raise BackendError(
+            f"{' and '.join(packages)} not installed: no backend can run the bundle",
+            mend=f"pip install 'cmc-sdk[{extra}]'",
+        )
+
+
+def _unproven(manifest: Manifest, backend: BackendName, precision: Precision) -> str:
+    """A note for a pair that the gate did not run, in a bundle that says what it ran."""
+    return "" if _has_passed(manifest, backend, precision) is not False else "; not among those that passed the gate"
+
+
+def _has_passed(manifest: Manifest, backend: BackendName, precision: Precision) -> bool | None:
+    """None: the bundle does not say."""
+    if not manifest.passed:
+        return None
+    return any((item.backend, item.precision) == (backend, precision) for item in manifest.passed)
+
+
+def _backends_of(precision: Precision) -> str:
+    return " or ".join(name for name, known in PRECISIONS_OF.items() if precision in known)
+
+
+def _is_installed(name: BackendName) -> bool:
+    return importlib.util.find_spec(_package(name)) is not None
+
+
+def _package(name: BackendName) -> str:
+    return name.partition("-")[0]
+
+
+_EXPORT = "export the run again in that precision, or leave --precision out"

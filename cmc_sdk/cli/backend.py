@@ -1,0 +1,25 @@
+"""The options `--backend` and `--precision`, the same in every command that has them."""
+
+from __future__ import annotations
+
+import click
+
+__all__ = ["BACKENDS", "PRECISIONS", "backend_option", "precision_option"]
+
+BACKENDS = ("openvino", "onnxruntime", "onnxruntime-cuda", "onnxruntime-tensorrt")
+PRECISIONS = ("f32", "fp16", "bf16", "int8")
+
+backend_option = click.option(
+    "--backend",
+    type=click.Choice(["auto", *BACKENDS]),
+    default="auto",
+    show_default=True,
+    help="Inference library. auto: the fastest that is installed; its name and the reason are in the record.",
+)
+precision_option = click.option(
+    "--precision",
+    type=click.Choice([*PRECISIONS, "fastest"]),
+    default="f32",
+    show_default=True,
+    help="What it computes in, of those that the bundle was exported for. fastest: the fastest that kept the gate.",
+)
