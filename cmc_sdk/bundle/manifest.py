@@ -140,9 +140,7 @@ class Graph(Settings):
     @model_validator(mode="after")
     def _check_weights(self) -> Graph:
         if (self.weights is not None) is not (self.precision == "int8-openvino"):
-            raise ValueError(
-                f"{self.path}: weights in a file of their own belong to int8-openvino graphs, and only there"
-            )
+            raise ValueError(f"{self.path}: an int8-openvino graph has a file of weights, and no other graph has")
         return self
 
 

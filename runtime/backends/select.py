@@ -144,14 +144,13 @@ def _fastest(manifest: Manifest, choice: BackendChoice) -> Selection:
 
 
 def _candidates(manifest: Manifest, choice: BackendChoice) -> Iterator[tuple[BackendName, Precision]]:
+    """What the bundle holds graphs for, fastest first; a GPU's backends only by name."""
     graphs = {graph.precision for graph in manifest.graphs}
-    for backend, precision in RANKED:
-        if choice in ("auto", backend) and GRAPHS_OF[precision] in graphs:
-            yield backend, precision
-    if choice not in ("auto", *(backend for backend, _ in RANKED)):
-        for precision in reversed(PRECISIONS_OF[choice]):
-            if GRAPHS_OF[precision] in graphs:
-                yield choice, precision
+    pairs = list(RANKED)
+    if choice != "auto":
+        ranked = [pair for pair in RANKED if pair[0] == choice]
+        pairs = ranked or [(choice, precision) for precision in reversed(PRECISIONS_OF[choice])]
+    return (pair for pair in pairs if GRAPHS_OF[pair[1]] in graphs)
 
 
 def _hindrance(manifest: Manifest, backend: BackendName, precision: Precision) -> str | None:
