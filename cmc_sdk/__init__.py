@@ -7,8 +7,8 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cmc_sdk.imaging.nifti import read_volume as read_volume
     from cmc_sdk.imaging.nifti import write_volume as write_volume
+    from cmc_sdk.imaging.read import read_image as read_volume
     from cmc_sdk.imaging.volume import Volume as Volume
     from cmc_sdk.runtime.session import Session as Session
 
@@ -20,14 +20,15 @@ __version__ = "0.1.0"
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 _HOMES = {
-    "Session": "cmc_sdk.runtime.session",
-    "Volume": "cmc_sdk.imaging.volume",
-    "read_volume": "cmc_sdk.imaging.nifti",
-    "write_volume": "cmc_sdk.imaging.nifti",
+    "Session": ("cmc_sdk.runtime.session", "Session"),
+    "Volume": ("cmc_sdk.imaging.volume", "Volume"),
+    "read_volume": ("cmc_sdk.imaging.read", "read_image"),
+    "write_volume": ("cmc_sdk.imaging.nifti", "write_volume"),
 }
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'cmc_sdk' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    module, home_name = _HOMES[name]
+    return getattr(importlib.import_module(module), home_name)

@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from cmc_sdk.bundle.manifest import ModelSpec, SeenRange, SubsetScore
 from cmc_sdk.errors import DataError, InputError
-from cmc_sdk.imaging.nifti import read_volume
+from cmc_sdk.imaging.dicom.source import DicomSource
+from cmc_sdk.imaging.read import read_image
 from cmc_sdk.imaging.volume import Volume
 from cmc_sdk.runtime.backends.protocol import Backend
 from cmc_sdk.runtime.core import IntensityStatistics, Threads, intensity_statistics, usable_threads
@@ -87,7 +88,8 @@ class Segmenter:
         """Label every scan that is given, each on its own grid.
 
         Args:
-            images: Any non-empty subset of the network's modalities: volumes, or paths of NIfTI files.
+            images: Any non-empty subset of the network's modalities: volumes, or paths of NIfTI files or of DICOM
+                files, folders and zips that hold one volume.
             pairing: How scans relate; see `cmc_sdk.runtime.plan.plan_groups`.
             batch: Windows in one call of the network; with limits the plan decides.
             progress: Called with ("windows", done, total).
@@ -167,7 +169,10 @@ class Segmenter:
         record = self._record(started, volumes, groups, stages, (batch, streams), warnings, quality, volumes_ml)
         return Result(
             labels={name: volume.with_array(labelled[name].labels) for name, volume in volumes.items()},
-            confidence={name: volume.with_array(labelled[name].confidence) for name, volume in volumes.items()},
+            confidence={
+                name: volume.with_array(_known(labelled[name].confidence, volume=volume))
+                for name, volume in volumes.items()
+            },
             volumes_ml=volumes_ml,
             quality=quality,
             record=record,
@@ -287,7 +292,14 @@ class Segmenter:
 
 
 def _open_image(image: Image) -> Volume:
-    return image if isinstance(image, Volume) else read_volume(image)
+    return image if isinstance(image, Volume) else read_image(image)
+
+
+def _known(confidence: npt.NDArray[np.uint8], *, volume: Volume) -> npt.NDArray[np.uint8]:
+    """`confidence` with 0, in place, on slices that the scanner left out: what lies there was interpolated."""
+    if isinstance(volume.header, DicomSource) and volume.header.gaps:
+        confidence[:, :, sorted(volume.header.gaps)] = 0
+    return confidence
 
 
 def _is_mapped(array: npt.NDArray[Any]) -> bool:

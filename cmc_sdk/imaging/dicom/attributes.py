@@ -1,0 +1,156 @@
+"""Attributes of a data set as plain Python values, from the raw bytes: nothing in them can raise, warn or hang."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+__all__ = ["Attributes"]
+
+_SPACES = " \0\t\r\n"
+
+
+class Attributes:
+    """A view of a pydicom data set that was read and not yet converted.
+
+    A value that is absent, empty or malformed is None (or empty, for text): whoever needs it refuses the file by name.
+    pydicom's own conversion is several times slower and warns or raises on what real files hold.
+
+    Args:
+        dataset: The data set.
+        encodings: Python codecs of its Specific Character Set.
+    """
+
+    __slots__ = ("_dataset", "_encodings")
+
+    def __init__(self, dataset: Any, *, encodings: list[str] | None = None) -> None:
+        self._dataset = dataset
+        self._encodings = encodings or ["iso8859"]
+
+    def _value(self, tag: int) -> Any:
+        element = self._dataset.get_item(tag)
+        return None if element is None else element.value
+
+    def _raw(self, tag: int) -> bytes | None:
+        value = self._value(tag)
+        return value if isinstance(value, bytes) else None
+
+    def _number(self, tag: int) -> tuple[bytes | None, str]:
+        element = self._dataset.get_item(tag)
+        value = None if element is None else element.value
+        little = getattr(element, "is_little_endian", True)
+        return (value if isinstance(value, bytes) else None), ("<" if little else ">")
+
+    def raw(self, tag: int) -> bytes:
+        """The bytes of an attribute; empty where it is absent."""
+        return self._raw(tag) or b""
+
+    def text(self, tag: int) -> str:
+        """Plain text of the first value: a code string, a UID, a number."""
+        words = self.words(tag)
+        return words[0] if words else ""
+
+    def words(self, tag: int) -> tuple[str, ...]:
+        """All values of a code string, UID or number as text."""
+        value = self._value(tag)
+        if isinstance(value, bytes):
+            value = value.decode("latin-1")
+        if not isinstance(value, str) or not value:
+            return ()
+        words = tuple(word.strip(_SPACES) for word in value.split("\\"))
+        return words if any(words) else ()
+
+    def human(self, tag: int) -> str:
+        """Text in the file's character set, on one line."""
+        value = self._raw(tag)
+        if not value:
+            return ""
+        from pydicom.charset import decode_bytes
+
+        try:
+            text = value.decode("ascii") if value.isascii() and b"\x1b" not in value else ""
+            text = text or decode_bytes(value, self._encodings, {0x0D, 0x0A, 0x09, 0x0C})
+        except (LookupError, UnicodeError, ValueError):
+            text = value.decode("latin-1")
+        return " ".join("".join(ch if ch.isprintable() else " " for ch in text).split())
+
+    def decimals(self, tag: int, *, count: int) -> tuple[float, ...] | None:
+        """Exactly `count` numbers written as text (DS, IS), NaN and infinities included."""
+        words = self.words(tag)
+        if len(words) != count:
+            return None
+        try:
+            return tuple(float(word) for word in words)
+        except ValueError:
+            return None
+
+    def decimal(self, tag: int) -> float | None:
+        """The first number of a list written as text."""
+        words = self.words(tag)
+        try:
+            return float(words[0]) if words else None
+        except ValueError:
+            return None
+
+    def integer(self, tag: int) -> int | None:
+        """The first integer of a list written as text (IS)."""
+        number = self.decimal(tag)
+        return int(number) if number is not None and abs(number) < 2**53 and number == int(number) else None
+
+    def short(self, tag: int, *, signed: bool = False) -> int | None:
+        """The first 16-bit number (US, SS)."""
+        numbers = self.shorts(tag, signed=signed)
+        return numbers[0] if numbers else None
+
+    def shorts(self, tag: int, *, signed: bool = False) -> tuple[int, ...]:
+        """All 16-bit numbers (US, SS)."""
+        value, order = self._number(tag)
+        if value is None or len(value) < 2:
+            return ()
+        return struct.unpack(f"{order}{len(value) // 2}{'h' if signed else 'H'}", value[: len(value) // 2 * 2])
+
+    def long(self, tag: int) -> int | None:
+        """The first 32-bit number (UL)."""
+        value, order = self._number(tag)
+        return int(struct.unpack(f"{order}I", value[:4])[0]) if value is not None and len(value) >= 4 else None
+
+    def double(self, tag: int) -> float | None:
+        """The first 64-bit float (FD)."""
+        numbers = self.doubles(tag)
+        return numbers[0] if numbers else None
+
+    def doubles(self, tag: int) -> tuple[float, ...]:
+        """All 64-bit floats (FD)."""
+        value, order = self._number(tag)
+        if value is None or len(value) < 8:
+            return ()
+        return struct.unpack(f"{order}{len(value) // 8}d", value[: len(value) // 8 * 8])
+
+    def single(self, tag: int) -> float | None:
+        """The first 32-bit float (FL)."""
+        value, order = self._number(tag)
+        return float(struct.unpack(f"{order}f", value[:4])[0]) if value is not None and len(value) >= 4 else None
+
+    def items(self, tag: int) -> list[Attributes]:
+        """The items of a sequence; empty where it is absent or is none."""
+        if self._dataset.get_item(tag) is None:
+            return []
+        value = self._dataset[tag].value
+        if not hasattr(value, "__iter__") or isinstance(value, (bytes, str)):
+            return []
+        return [Attributes(item, encodings=self._encodings) for item in value if hasattr(item, "get_item")]
+
+    def first(self, tag: int) -> Attributes | None:
+        """The first item of a sequence."""
+        items = self.items(tag)
+        return items[0] if items else None
+
+    def block(self, group: int, creator: str) -> int | None:
+        """Where a maker's private attributes begin in `group`: element 0xEE of it has the tag `block | 0xEE`."""
+        for element in range(0x10, 0x20):
+            if self.text(group << 16 | element).upper() == creator.upper():
+                return group << 16 | element << 8
+        return None
+
+    def __contains__(self, tag: int) -> bool:
+        return self._dataset.get_item(tag) is not None
