@@ -44,7 +44,7 @@ def category_of(item: SegmentClass) -> Code:
 
     if item.snomed is None:
         return _UNCODED
-    lesions = codes.cid7159  # type: ignore[attr-defined]
+    lesions = codes.cid7159
     known = {getattr(lesions, name).value for name in lesions.dir()}
     return _LESION if item.snomed.value in known else _ANATOMY
 

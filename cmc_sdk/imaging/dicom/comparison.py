@@ -89,7 +89,7 @@ class SegmentationComparison(ReadBackComparison):
 
     def difference(self, displaced_by: Matrix = _IDENTITY) -> Difference | None:
         """Pixel by pixel, for each frame at its place; voxels without a frame count too."""
-        back = np.linalg.inv(displaced_by)
+        back = np.asarray(np.linalg.inv(displaced_by), dtype=np.float64)
         covered: set[tuple[int, int]] = set()
         differing = 0
         for frame in self.seen.frames:
@@ -139,7 +139,7 @@ class ContourComparison(ReadBackComparison):
 
     def difference(self, displaced_by: Matrix = _IDENTITY) -> Difference | None:
         """Pixel by pixel, each structure filled slice by slice."""
-        back = np.linalg.inv(displaced_by)
+        back = np.asarray(np.linalg.inv(displaced_by), dtype=np.float64)
         covered: set[tuple[int, int]] = set()
         differing = unexplained = 0
         for structure in self.seen:
@@ -165,7 +165,7 @@ class ContourComparison(ReadBackComparison):
 
     def references(self) -> list[tuple[int, int, tuple[Reference, ...]]]:
         """Of each contour, counted from 1 over all structures."""
-        found = []
+        found: list[tuple[int, int, tuple[Reference, ...]]] = []
         for structure in self.seen:
             for contour in structure.contours:
                 k = round(float(self._index(contour, _IDENTITY)[:, 2].mean()))

@@ -20,6 +20,10 @@ from cmc_sdk.imaging.dicom.source import DicomSource
 from cmc_sdk.imaging.volume import Volume
 
 if TYPE_CHECKING:
+    from highdicom.sr import (
+        MeasurementsAndQualitativeEvaluations,
+        VolumetricROIMeasurementsAndQualitativeEvaluations,
+    )
     from pydicom.dataset import Dataset
 
 __all__ = ["write_measurement_report"]
@@ -132,7 +136,7 @@ def _group(
     volume_ml: float,
     algorithm: AlgorithmIdentity,
     segmentation: Dataset | None,
-) -> Dataset:
+) -> MeasurementsAndQualitativeEvaluations | VolumetricROIMeasurementsAndQualitativeEvaluations:
     from highdicom import sr
     from pydicom.sr.codedict import codes
     from pydicom.uid import generate_uid
@@ -150,7 +154,7 @@ def _group(
             )
             for reference in instance_references(source)
         ]
-        group: Dataset = sr.MeasurementsAndQualitativeEvaluations(
+        return sr.MeasurementsAndQualitativeEvaluations(
             tracking_identifier=tracking,
             finding_category=category,
             finding_type=kind,
@@ -158,8 +162,7 @@ def _group(
             measurements=measured,
             source_images=images,
         )
-        return group
-    group = sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
+    return sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=tracking,
         referenced_segment=sr.ReferencedSegment(
             sop_class_uid=segmentation.SOPClassUID,
@@ -172,7 +175,6 @@ def _group(
         algorithm_id=made_by,
         measurements=measured,
     )
-    return group
 
 
 def _evidence(source: DicomSource, reference: Dataset) -> Dataset:

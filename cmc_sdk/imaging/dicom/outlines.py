@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import numpy.typing as npt
 
@@ -31,10 +33,7 @@ def outlines(mask: npt.NDArray[np.bool_]) -> list[Polygon]:
     corner = np.array([left - 1.0, top - 1.0])
     polygons = []
     for points, offsets in zip(*generator.filled(0.5, 2.0), strict=True):
-        rings = [
-            _corners(np.asarray(points[first:last], dtype=np.float64)[:-1])
-            for first, last in zip(offsets[:-1], offsets[1:], strict=True)
-        ]
+        rings = [_corners(np.asarray(points[first:last], dtype=np.float64)[:-1]) for first, last in pairwise(offsets)]
         polygons.append(_join(rings[0], rings[1:]) + corner)
     return polygons
 

@@ -27,6 +27,7 @@ from cmc_sdk.imaging.dicom.source import DicomSource
 from cmc_sdk.imaging.volume import Volume
 
 if TYPE_CHECKING:
+    from highdicom.seg import SegmentDescription
     from pydicom.dataset import Dataset
 
 __all__ = ["write_segmentation"]
@@ -164,13 +165,13 @@ def _stand_in(source: DicomSource, *, planes: Planes, size_vox: tuple[int, int, 
     return image
 
 
-def _segment(item: SegmentClass, *, algorithm: AlgorithmIdentity, mean: float | None) -> Dataset:
+def _segment(item: SegmentClass, *, algorithm: AlgorithmIdentity, mean: float | None) -> SegmentDescription:
     from highdicom import AlgorithmIdentificationSequence
     from highdicom.seg import SegmentDescription
     from highdicom.sr import CodedConcept
     from pydicom.sr.codedict import codes
 
-    segment: Dataset = SegmentDescription(
+    segment = SegmentDescription(
         segment_number=item.index,
         segment_label=item.name[:64],
         segmented_property_category=CodedConcept.from_dataset(code_item(category_of(item))),
