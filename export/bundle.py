@@ -163,7 +163,9 @@ def export_network(
         # The gate runs what a device will run: the written files, through the runtime's own door.
         candidate = Path(folder) / "candidate.cmc"
         write_bundle(candidate, manifest_fields=fields, files=contents)
-        candidates: dict[str, Backend] = {key: Session(candidate, backend=key).backend for key in chosen}
+        candidates: dict[str, Backend] = {
+            key: Session(candidate, trust="development", backend=key).backend for key in chosen
+        }
         report, golden = _run_gate(
             network, spec=spec, candidates=candidates, cases=cases, limits=limits, progress=progress
         )
