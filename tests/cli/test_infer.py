@@ -125,6 +125,7 @@ def test_the_command_imports_neither_torch_nor_monai_nor_onnx(
         "main(sys.argv[1:])\n"
     )
     words = ["infer", str(bundle), "--image", f"ct={scans['ct']}", "-o", str(tmp_path / "out"), "--report"]
+    words.append("--development")
     done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
