@@ -17,7 +17,6 @@ __all__ = [
     "PlanError",
     "ResourceError",
     "TrainingError",
-    "TrustError",
 ]
 
 
@@ -60,10 +59,6 @@ class ConfigError(InputError):
 
 class BundleError(InputError):
     """A bundle is not what it says it is."""
-
-
-class TrustError(BundleError):
-    """Nobody whom the caller trusts vouches for a bundle, or nobody was named whose bundles may run."""
 
 
 class CheckpointError(InputError):

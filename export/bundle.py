@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import re
 import tempfile
-from collections.abc import Callable, Sequence
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,26 +12,24 @@ import torch
 
 from cmc_sdk import __version__
 from cmc_sdk.bundle.manifest import Manifest, ModelSpec, SeenRange, SubsetScore
-from cmc_sdk.bundle.precision import GateLimits
-from cmc_sdk.bundle.writer import write_bundle
+from cmc_sdk.bundle.precision import GateLimits, Precision
 from cmc_sdk.errors import BackendError, InputError
 from cmc_sdk.export.cases import real_cases
+from cmc_sdk.export.draft import Draft, add_edition, f32_reference
+from cmc_sdk.export.editions import Material, Progress, edition_of
 from cmc_sdk.export.golden import golden_case
 from cmc_sdk.export.graphs import export_graphs
 from cmc_sdk.export.parity import ParityCase, ParityReport, measure_parity
+from cmc_sdk.export.provenance import provenance_of
 from cmc_sdk.runtime.backends.protocol import Backend
 from cmc_sdk.runtime.golden import INDEX_PATH, GoldenCase, GoldenRun, encode_volume, write_index
 from cmc_sdk.runtime.segmenter import Result
-from cmc_sdk.runtime.session import Session
 from cmc_sdk.runtime.verify import BackendName, installed_backends
 from cmc_sdk.training.data import load_datalist
 from cmc_sdk.training.engine import Run, load_run
-from cmc_sdk.training.engine.run_folder import datalist_sha256
 from cmc_sdk.training.engine.torch_backend import TorchBackend
 
 __all__ = ["export_bundle", "export_network"]
-
-Progress = Callable[[str, int, int], None]
 
 
 def export_bundle(
@@ -45,6 +41,7 @@ def export_bundle(
     licence: str = "not stated",
     intended_use: str = "research only; not a medical device",
     min_overlap: float | None = None,
+    precisions: Sequence[Precision] = (),
     cases: Sequence[ParityCase] | None = None,
     backends: Sequence[BackendName] | None = None,
     progress: Progress | None = None,
@@ -59,6 +56,7 @@ def export_bundle(
         licence: Under which the weights may be used.
         intended_use: What the model is for, in words.
         min_overlap: How far a deadline may lower the windows' overlap; None: not at all.
+        precisions: Which editions the bundle is to hold beside f32, such as `fp16`.
         cases: Scans for the gate beside the synthetic one; None for validation cases of the run's data list.
         backends: Which the gate runs; None for every one that is installed.
         progress: Called with (stage, done, total).
@@ -85,7 +83,8 @@ def export_bundle(
         cases=cases,
         validated_subsets=[SubsetScore.model_validate(item) for item in opened.summary.get("validated_subsets", ())],
         seen={key: SeenRange.model_validate(item) for key, item in opened.summary.get("seen", {}).items()},
-        provenance=_provenance(opened),
+        provenance=provenance_of(opened),
+        precisions=precisions,
         backends=backends,
         progress=progress,
     )
@@ -113,6 +112,7 @@ def export_network(
     validated_subsets: Sequence[SubsetScore] = (),
     seen: dict[str, SeenRange] | None = None,
     provenance: dict[str, Any] | None = None,
+    precisions: Sequence[Precision] = (),
     limits: GateLimits | None = None,
     backends: Sequence[BackendName] | None = None,
     progress: Progress | None = None,
@@ -126,13 +126,15 @@ def export_network(
         validated_subsets: Validation Dice by subset of modalities.
         seen: What validation saw, by modality.
         provenance: Where the weights come from; the code's and torch's versions are added.
-        limits: Of the gate; None for Dice ≥ 0.999 and flips ≤ 0.1 %.
+        precisions: Which editions the bundle is to hold beside f32.
+        limits: Of the f32 gate; None for the defaults.
 
     Raises:
         As `export_bundle`.
     """
     _require_free(output)
     _require_fitting(network, spec)
+    editions = [edition_of(precision) for precision in dict.fromkeys(precisions) if precision != "f32"]
     output = Path(output)
     limits = limits or GateLimits()
     chosen = tuple(backends) if backends is not None else installed_backends()
@@ -140,51 +142,48 @@ def export_network(
         raise BackendError("no inference backend is installed to run the gate with", mend="pip install 'cmc-sdk[cpu]'")
     if progress is not None:
         progress("graphs", 0, 1)
-    graphs = export_graphs(network)
+    graphs = tuple(export_graphs(network))
     if progress is not None:
         progress("graphs", 1, 1)
-    fields: dict[str, Any] = {
-        "name": name or output.name.removesuffix(".cmc"),
-        "version": version,
-        "licence": licence,
-        "intended_use": intended_use,
-        "spec": spec,
-        "graphs": tuple(graph.entry for graph in graphs),
-        "gate": {"f32": limits},
-        "validated_subsets": tuple(validated_subsets),
-        "seen": seen or {},
-        "provenance": {
-            **(provenance or {}),
-            "exported_with": {"cmc-sdk": __version__, "torch": str(torch.__version__)},
-        },
-    }
-    contents: dict[str, Path | bytes] = {graph.entry.path: graph.content for graph in graphs}
-    with tempfile.TemporaryDirectory() as folder:
-        # The gate runs what a device will run: the written files, through the runtime's own door.
-        candidate = Path(folder) / "candidate.cmc"
-        write_bundle(candidate, manifest_fields=fields, files=contents)
-        candidates: dict[str, Backend] = {
-            key: Session(candidate, trust="development", backend=key).backend for key in chosen
+    draft = Draft(
+        fields={
+            "name": name or output.name.removesuffix(".cmc"),
+            "version": version,
+            "licence": licence,
+            "intended_use": intended_use,
+            "spec": spec,
+            "validated_subsets": tuple(validated_subsets),
+            "seen": seen or {},
+            "provenance": {
+                **(provenance or {}),
+                "exported_with": {"cmc-sdk": __version__, "torch": str(torch.__version__)},
+            },
         }
-        report, golden = _run_gate(
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        trial = draft.with_edition("f32", graphs=graphs, limits=limits)
+        candidates = trial.open(Path(folder) / "f32.cmc", backends=chosen, precision="f32")
+        report, synthetic, golden = _gate_f32(
             network, spec=spec, candidates=candidates, cases=cases, limits=limits, progress=progress
         )
-    report.require()
-    contents |= golden
-    contents["parity.json"] = (json.dumps(report.to_dict(), indent=1, allow_nan=False) + "\n").encode()
-    return write_bundle(output, manifest_fields=fields, files=contents)
+        report.require()
+        draft = trial.passed("f32", backends=chosen, report=report.to_dict())
+        for edition in editions:
+            material = Material(spec, graphs, f32_reference(candidates), cases, progress)
+            draft = add_edition(edition, draft=draft, material=material, synthetic=synthetic, folder=Path(folder))
+    return draft.write(output, extra=golden)
 
 
-def _run_gate(
+def _gate_f32(
     network: Any,
     *,
     spec: ModelSpec,
-    candidates: dict[str, Backend],
+    candidates: Mapping[str, Backend],
     cases: Sequence[ParityCase],
     limits: GateLimits,
     progress: Progress | None,
-) -> tuple[ParityReport, dict[str, Path | bytes]]:
-    """The gate's report, and the golden files with what torch said of them."""
+) -> tuple[ParityReport, ParityCase, dict[str, Path | bytes]]:
+    """The gate's report, the synthetic case, and the golden files with what torch said of it."""
     reference = TorchBackend(network)
     synthetic = golden_case(spec, reference=reference)
     files: dict[str, Path | bytes] = {}
@@ -219,30 +218,7 @@ def _run_gate(
     images = {key: f"golden/{synthetic.name}/image_{key}.nii.gz" for key in synthetic.images}
     files.update({images[key]: encode_volume(volume) for key, volume in synthetic.images.items()})
     files[INDEX_PATH] = write_index((GoldenCase(name=synthetic.name, images=images, runs=tuple(runs)),))
-    return report, files
-
-
-def _provenance(run: Run) -> dict[str, Any]:
-    """What the run says of itself, with the names of files and not the folders of whoever trained it."""
-    known: dict[str, Any] = {
-        "method": run.config.method,
-        "seed": run.config.seed,
-        "config": run.config.model_dump(mode="json"),
-        **run.summary.get("provenance", {}),
-    }
-    known.setdefault("datalist_sha256", datalist_sha256(run.datalist))
-    stripped: dict[str, Any] = _without_folders(known)
-    return stripped
-
-
-def _without_folders(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_folders(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_folders(item) for item in value]
-    if isinstance(value, str) and (PurePosixPath(value).is_absolute() or PureWindowsPath(value).is_absolute()):
-        return re.split(r"[/\\]", value)[-1]
-    return value
+    return report, synthetic, files
 
 
 def _require_free(output: str | Path) -> None:

@@ -33,6 +33,11 @@ class ExportedGraph:
     entry: Graph
     content: bytes
 
+    @property
+    def files(self) -> dict[str, bytes]:
+        """Its files by path in the bundle."""
+        return {self.entry.path: self.content}
+
 
 class EncoderWrapper(nn.Module):
     """`encode` of one modality with plain tensors in and out: window (N, 1, X, Y, Z) → features, skip_0, ….

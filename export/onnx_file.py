@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections import Counter
 from typing import Any
 
@@ -45,7 +46,9 @@ def normalisations(program: torch.export.ExportedProgram) -> dict[str, int]:
 
 
 def tidy_graph(model: onnx.ModelProto, *, name: str, expected: dict[str, int]) -> bytes:
-    """Name the batch N, drop inputs without influence and the tracer's notes (they hold paths), and serialise.
+    """Name the batch N and nodes by their module, drop inputs without influence and the tracer's notes, and serialise.
+
+    The notes hold paths of the machine.
 
     Args:
         model: As the exporter made it; changed in place.
@@ -73,6 +76,7 @@ def tidy_graph(model: onnx.ModelProto, *, name: str, expected: dict[str, int]) -
                 dim.dim_param = "N"
         _forget(value)
     for node in model.graph.node:
+        node.name = _scoped_name(node)
         _forget(node)
     for tensor in model.graph.initializer:
         _forget(tensor)
@@ -86,6 +90,15 @@ def tidy_graph(model: onnx.ModelProto, *, name: str, expected: dict[str, int]) -
         )
     content: bytes = model.SerializeToString(deterministic=True)
     return content
+
+
+def _scoped_name(node: onnx.NodeProto) -> str:
+    """`encoders.0.blocks.1.attn/softmax`: the module that a node comes from, so that every message can say where."""
+    scopes = next((item.value for item in node.metadata_props if item.key == "pkg.torch.onnx.name_scopes"), "[]")
+    modules = [part for part in ast.literal_eval(scopes)[:-1] if part]
+    module = modules[-1].removeprefix("network.") if modules else ""
+    name = node.name.removeprefix("node_")
+    return f"{module}/{name}" if module else name
 
 
 def _forget(message: Any) -> None:

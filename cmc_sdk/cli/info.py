@@ -11,22 +11,18 @@ import click
 
 from cmc_sdk.bundle.manifest import IntensityRule
 from cmc_sdk.bundle.reader import Bundle, open_bundle
-from cmc_sdk.bundle.trust import require_trust
 from cmc_sdk.cli.console import emit_json, json_option, stdout
 from cmc_sdk.cli.tables import text_table
-from cmc_sdk.cli.trusting import chosen_trust, trust_options
 
-EPILOG = "Example: cmc info liver.cmc --trust trust.json"
+EPILOG = "Example: cmc info liver.cmc"
 
 
 @click.command(epilog=EPILOG)
 @click.argument("bundle", type=click.Path(path_type=Path))
-@trust_options
 @json_option
-def command(bundle: Path, trust: Path | None, development: bool, as_json: bool) -> None:
+def command(bundle: Path, as_json: bool) -> None:
     """Say what BUNDLE is: modalities, classes, grid, graphs, what was validated and how exact the export is."""
-    policy = require_trust(chosen_trust(trust, development=development))
-    document = describe(open_bundle(bundle, policy=policy))
+    document = describe(open_bundle(bundle))
     if as_json:
         emit_json(document)
     else:
@@ -40,17 +36,19 @@ def describe(bundle: Bundle) -> dict[str, Any]:
     return {
         "path": str(bundle.path),
         "manifest_sha256": bundle.manifest_sha256,
-        "key_id": None if bundle.signature is None else bundle.signature.key_id,
-        "trust": None if bundle.verdict is None else bundle.verdict.note,
         "manifest": bundle.manifest.model_dump(mode="json"),
         "parity": parity,
     }
 
 
 def print_parity(parity: Mapping[str, Any] | None) -> None:
-    """One row per backend, subset and modality: how the written graphs label beside the trained network."""
-    if parity is None:
-        return
+    """A table for each precision that the bundle was gated in."""
+    for precision, report in (parity or {}).items():
+        _print_gate(precision, report)
+
+
+def _print_gate(precision: str, parity: Mapping[str, Any]) -> None:
+    """One row per backend, subset and modality: how the graphs label beside the reference."""
     limits = parity["limits"]
     rows = []
     for run in parity["runs"]:
@@ -69,7 +67,8 @@ def print_parity(parity: Mapping[str, Any] | None) -> None:
         )
     head = ["backend", "present", "modality", "cases", "lowest Dice", "flips", "foreground voxels", "undecided"]
     rule = f"Dice ≥ {limits['min_dice']:g}, flips ≤ {limits['max_flips']:.2%}"
-    _show(f"Labels beside those of {parity['reference']} ({rule})", text_table(head, rows=rows, text_columns=4))
+    title = f"{precision}: labels beside those of {parity['reference']} ({rule})"
+    _show(title, text_table(head, rows=rows, text_columns=4))
 
 
 def _show(title: str, table: str) -> None:
@@ -91,7 +90,6 @@ def _print(document: Mapping[str, Any]) -> None:
         f"overlap {grid['overlap']:.0%}",
         "trained": _provenance(manifest["provenance"]),
         "manifest": f"sha256 {document['manifest_sha256']}",
-        "signed by": _signer(document),
     }
     for name, value in facts.items():
         first, *others = value.split("\n")
@@ -145,12 +143,6 @@ def _provenance(provenance: Mapping[str, Any]) -> str:
         words.append(f"data list sha256 {provenance['datalist_sha256'][:12]}")
     words += [f"{key} {value}" for key, value in provenance.get("exported_with", {}).items()]
     return ", ".join(words)
-
-
-def _signer(document: Mapping[str, Any]) -> str:
-    if document["trust"] == document["key_id"]:
-        return f"key {document['key_id']}, which is trusted"
-    return str(document["trust"])
 
 
 def _times(values: list[float]) -> str:

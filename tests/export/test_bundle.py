@@ -31,7 +31,7 @@ def test_the_manifest_says_what_was_given(exported: Exported) -> None:
 
 
 def test_parity_is_written_with_the_figures_of_every_run(exported: Exported) -> None:
-    parity = json.loads(open_bundle(exported.bundle).read("parity.json"))
+    parity = json.loads(open_bundle(exported.bundle).read("parity.json"))["f32"]
     assert parity["passed"] is True
     runs = {(run["cases"][0], run["backend"], tuple(run["present"]), run["modality"]): run for run in parity["runs"]}
     assert len(runs) == len(parity["runs"]) == 2 * 8  # Real and synthetic scans are not pooled.

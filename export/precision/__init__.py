@@ -1,0 +1,1 @@
+"""Half precision written into the graphs: which parts stay FP32, decided on real windows."""
