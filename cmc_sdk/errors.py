@@ -17,6 +17,7 @@ __all__ = [
     "PlanError",
     "ResourceError",
     "TrainingError",
+    "TrustError",
 ]
 
 
@@ -59,6 +60,10 @@ class ConfigError(InputError):
 
 class BundleError(InputError):
     """A bundle is not what it says it is."""
+
+
+class TrustError(BundleError):
+    """Nobody whom the caller trusts vouches for a bundle, or nobody was named whose bundles may run."""
 
 
 class CheckpointError(InputError):

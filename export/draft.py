@@ -52,7 +52,9 @@ class Draft:
     def open(self, path: Path, *, backends: Sequence[BackendName], precision: Precision) -> dict[str, Backend]:
         """Write it and open it with each backend: the gate runs what a device will run, through the same door."""
         self.write(path)
-        return {name: Session(path, backend=name, precision=precision).backend for name in backends}
+        return {
+            name: Session(path, trust="development", backend=name, precision=precision).backend for name in backends
+        }
 
     def write(self, path: Path, *, extra: Mapping[str, Path | bytes] | None = None) -> Manifest:
         """Write it, with its figures once there are any."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from cmc_sdk.bundle.trust import Trust
 from cmc_sdk.errors import InputError
 from cmc_sdk.runtime.backends.protocol import Array, Backend
 from cmc_sdk.runtime.backends.select import BackendChoice
@@ -129,6 +130,7 @@ class TimedBackend:
 def bench_bundle(
     bundle: str | os.PathLike[str],
     *,
+    trust: Trust | None = None,
     backend: BackendChoice = "auto",
     threads: int | None = None,
     runs: int = 5,
@@ -138,6 +140,7 @@ def bench_bundle(
 
     Args:
         bundle: The folder `NAME.cmc`.
+        trust: As for `Session`.
         backend: As for `Session`.
         threads: As for `Session`.
         runs: Measured cases, at least 1.
@@ -151,7 +154,7 @@ def bench_bundle(
     if runs < 1:
         raise InputError(f"{runs} runs measure nothing", mend="give --runs 1 or more")
     start = time.perf_counter()
-    session = Session(bundle, backend=backend, threads=threads)
+    session = Session(bundle, trust=trust, backend=backend, threads=threads)
     opening_s = time.perf_counter() - start
     timed = TimedBackend(session.backend)
     segmenter = Segmenter(session.spec, timed)

@@ -18,7 +18,7 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class BundleIdentity(Settings):
-    """Which bundle: name, version, hash of its manifest, and the id of the key that signed it."""
+    """Which bundle: name, version, hash of its manifest, and the id of the trusted key that signed it, if one did."""
 
     name: str
     version: str
@@ -62,6 +62,8 @@ class RunRecord(Settings):
         time_utc: Start of the run, ISO 8601.
         code_version: Of cmc-sdk.
         bundle: Which bundle; None for a network that was not exported.
+        trust: Id of the trusted key that vouches for the bundle, or `development: ...` where nobody was asked; None
+            for a network that was not exported.
         backend: Inference library.
         precision: That it computed in.
         backend_reason: Why these two; None for a network that was not exported.
@@ -85,6 +87,7 @@ class RunRecord(Settings):
     time_utc: str
     code_version: str
     bundle: BundleIdentity | None
+    trust: str | None
     backend: str
     precision: str
     backend_reason: str | None = None

@@ -47,6 +47,7 @@ class Segmenter:
         seen: What validation saw by modality, for the quality flag.
         validated_subsets: Subsets of modalities with a validation score, for the quality flag.
         identity: Which bundle it is, for the record.
+        trust: Why the bundle may run, for the record.
         threads: Threads of the core, and of the backend for the record; None: all that this process may use.
         limits: Memory and time of each run; None: no limit.
     """
@@ -60,6 +61,7 @@ class Segmenter:
         seen: Mapping[str, SeenRange] | None = None,
         validated_subsets: Sequence[SubsetScore] = (),
         identity: BundleIdentity | None = None,
+        trust: str | None = None,
         threads: int | None = None,
         limits: Limits | None = None,
     ) -> None:
@@ -69,6 +71,7 @@ class Segmenter:
         self._seen = dict(seen or {})
         self._validated = tuple(validated_subsets)
         self._identity = identity
+        self._trust = trust
         self._threads = threads
         self._core_threads = threads or usable_threads()
         self._limits = limits or Limits()
@@ -261,6 +264,7 @@ class Segmenter:
             time_utc=started.isoformat(timespec="seconds"),
             code_version=version("cmc-sdk"),
             bundle=self._identity,
+            trust=self._trust,
             backend=self.backend.name,
             precision=self.backend.precision,
             backend_reason=self.backend_reason,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 
-from cmc_sdk.bundle.reader import open_bundle
+from cmc_sdk.bundle.reader import Bundle, open_bundle
+from cmc_sdk.bundle.trust import Trust, Verdict, require_trust
+from cmc_sdk.errors import TrustError
 from cmc_sdk.runtime.backends.select import BackendChoice, PrecisionChoice, open_backend
 from cmc_sdk.runtime.limits import Limits, parse_bytes, parse_seconds
 from cmc_sdk.runtime.record import BundleIdentity
@@ -14,10 +16,13 @@ __all__ = ["Session"]
 
 
 class Session(Segmenter):
-    """Opens a bundle and picks a backend.
+    """Opens a bundle, if somebody who is trusted vouches for it, and picks a backend.
 
     Args:
-        bundle: The folder `NAME.cmc`.
+        bundle: The folder `NAME.cmc`, or a bundle that was opened with a policy.
+        trust: A trust store or its path; or `development`, to run a bundle whoever made it, which the run record
+            then says. None: the store that the environment variable `CMC_TRUST` names; where there is none, nothing
+            is run. Of an opened bundle, it must be None: it was judged when it was opened.
         backend: Inference library; `auto` takes OpenVINO where it is installed, else ONNX Runtime.
         precision: What it computes in. `fastest` takes the fastest that kept the gate's limits when the bundle was
             made and that this machine can compute; the run record says which, and why.
@@ -28,6 +33,7 @@ class Session(Segmenter):
             longer is refused; one that does is ended at the next window's end. None: no limit.
 
     Raises:
+        TrustError: Nobody who is trusted vouches for the bundle, or no trust was named.
         BundleError: The bundle is not what it says.
         BackendError: No backend is installed that computes in this precision.
         InputError: An unknown backend or precision, less than one thread, or a limit that is no amount.
@@ -35,8 +41,9 @@ class Session(Segmenter):
 
     def __init__(
         self,
-        bundle: str | os.PathLike[str],
+        bundle: str | os.PathLike[str] | Bundle,
         *,
+        trust: Trust | None = None,
         backend: BackendChoice = "auto",
         precision: PrecisionChoice = "f32",
         threads: int | None = None,
@@ -47,7 +54,7 @@ class Session(Segmenter):
             max_mem_bytes=None if max_mem is None else parse_bytes(max_mem),
             deadline_s=None if deadline is None else parse_seconds(deadline),
         )
-        self.bundle = open_bundle(bundle)
+        self.bundle, verdict = _admitted(bundle, trust=trust)
         manifest = self.bundle.manifest
         chosen = open_backend(self.bundle, choice=backend, precision=precision, threads=threads)
         super().__init__(
@@ -57,8 +64,22 @@ class Session(Segmenter):
             seen=manifest.seen,
             validated_subsets=manifest.validated_subsets,
             identity=BundleIdentity(
-                name=manifest.name, version=manifest.version, manifest_sha256=self.bundle.manifest_sha256
+                name=manifest.name,
+                version=manifest.version,
+                manifest_sha256=self.bundle.manifest_sha256,
+                key_id=verdict.key_id,
             ),
+            trust=verdict.note,
             threads=threads,
             limits=limits,
         )
+
+
+def _admitted(bundle: str | os.PathLike[str] | Bundle, *, trust: Trust | None) -> tuple[Bundle, Verdict]:
+    if not isinstance(bundle, Bundle):
+        bundle = open_bundle(bundle, policy=require_trust(trust))
+    elif trust is not None:
+        raise TrustError(f"{bundle.path} was judged when it was opened", mend="leave trust out, or give its path")
+    if bundle.verdict is None:
+        raise TrustError(f"{bundle.path} was opened without asking who vouches for it", mend="give its path and trust=")
+    return bundle, bundle.verdict

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from cmc_sdk.bundle.precision import GateLimits
 from cmc_sdk.bundle.reader import open_bundle
+from cmc_sdk.bundle.trust import Trust, require_trust
 from cmc_sdk.errors import BackendError, BundleError
 from cmc_sdk.imaging.volume import Volume
 from cmc_sdk.runtime.agreement import Agreement, compare_labels
@@ -101,6 +102,7 @@ def installed_backends() -> tuple[BackendName, ...]:
 def verify_bundle(
     bundle: str | os.PathLike[str],
     *,
+    trust: Trust | None = None,
     backends: Sequence[BackendName] | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> VerifyReport:
@@ -110,14 +112,16 @@ def verify_bundle(
 
     Args:
         bundle: The folder `NAME.cmc`.
+        trust: As for `Session`.
         backends: Which to run; None for every one that is installed.
         progress: Called with (stage, done, total).
 
     Raises:
+        TrustError: Nobody who is trusted vouches for the bundle.
         BundleError: A file is missing, extra or changed.
         BackendError: No backend is installed, or one cannot run the bundle.
     """
-    opened = open_bundle(bundle)
+    opened = open_bundle(bundle, policy=require_trust(trust))
     opened.verify_all(progress=None if progress is None else lambda _, done, total: progress("hashes", done, total))
     chosen = tuple(backends) if backends is not None else installed_backends()
     if not chosen:
@@ -130,7 +134,7 @@ def verify_bundle(
     todo, done = len(chosen) * len(answers), 0
     precision: dict[str, str] = {}
     for backend in chosen:
-        session = Session(bundle, backend=backend)
+        session = Session(opened, backend=backend)
         precision[backend] = session.backend.precision
         for case in cases:
             for run in case.runs:

@@ -27,7 +27,7 @@ def main(bundle: Path | None, size: tuple[int, int, int], threads: int) -> None:
     from cmc_sdk.runtime.session import Session
 
     if bundle is not None:
-        session: Segmenter = Session(bundle, backend="openvino", threads=threads, max_mem="1000GB")
+        session: Segmenter = Session(bundle, trust="development", backend="openvino", threads=threads, max_mem="1000GB")
     else:
         spec = ModelSpec(
             modalities=(ModalitySpec(name="ct", dicom_modality="CT"),),

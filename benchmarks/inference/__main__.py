@@ -35,7 +35,7 @@ def run_sides(paths: SidePaths, *, threads: int, stand_in: bool) -> dict[str, An
         if stand_in:
             sdk = run_module("sdk_side", folder, "--output", str(output), threads=threads)
         else:
-            words = ["infer", str(paths.bundle), "--image", f"ct={paths.scan}", "-o", str(output)]
+            words = ["infer", str(paths.bundle), "--development", "--image", f"ct={paths.scan}", "-o", str(output)]
             sdk = run_child("cmc_sdk.cli", *words, "--backend", "openvino", "--threads", str(threads), threads=threads)
         record = json.loads((output / "record.json").read_text())
         sdk["stages"] = record["seconds"]

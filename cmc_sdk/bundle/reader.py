@@ -8,19 +8,24 @@ import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from pydantic import ValidationError
 
 from cmc_sdk.bundle.manifest import SCHEMA_VERSION, FileEntry, Manifest
 from cmc_sdk.bundle.paths import MANIFEST, check_paths
+from cmc_sdk.bundle.plain_file import open_plain
+from cmc_sdk.bundle.signature import SIGNATURE, SIGNATURE_BYTES, Signature, parse_signature
 from cmc_sdk.bundle.strict_json import MAX_BYTES, parse_json
+from cmc_sdk.bundle.trust import TrustStore, Verdict, judge_signature
 from cmc_sdk.errors import BundleError
 
 __all__ = ["Bundle", "open_bundle", "parse_manifest"]
 
 _AGAIN = "get the bundle again from whoever made it"
 _CHUNK = 4 << 20
+_MAX_FILE_BYTES = (2 << 30) - 1  # of a protocol buffer, which is what a graph is
+_MAX_FILES, _MAX_DEPTH = 4096, 16
 
 
 @dataclass(frozen=True)
@@ -31,11 +36,17 @@ class Bundle:
         path: Its folder.
         manifest: What it is.
         manifest_sha256: Hash of the exact bytes of manifest.json, in hex: the identity of the bundle.
+        manifest_bytes: Those bytes: what is signed.
+        signature: Of manifest.sig; None: the bundle is unsigned.
+        verdict: Why it may run; None: nobody was asked.
     """
 
     path: Path
     manifest: Manifest
     manifest_sha256: str
+    manifest_bytes: bytes = field(repr=False)
+    signature: Signature | None
+    verdict: Verdict | None
     _entries: dict[str, FileEntry] = field(repr=False)
 
     def read(self, relpath: str) -> bytes:
@@ -48,11 +59,7 @@ class Bundle:
             BundleError: Not listed, or its size or hash is not the listed one.
         """
         entry = self._entry(relpath)
-        with _open_file(self.path, relpath, size=entry.size) as handle:
-            # One byte more than listed, to see a file that has grown since its size was looked at.
-            data = handle.read(entry.size + 1)
-        if len(data) != entry.size:
-            raise _wrong_size(self.path, relpath, listed=entry.size, found=len(data))
+        data = _read_once(self.path, relpath, size=entry.size)
         self._check_hash(entry, hashlib.sha256(data).hexdigest())
         return data
 
@@ -93,14 +100,22 @@ class Bundle:
             )
 
 
-def open_bundle(path: str | os.PathLike[str]) -> Bundle:
+def open_bundle(path: str | os.PathLike[str], *, policy: TrustStore | Literal["development"] | None = None) -> Bundle:
     """Open the bundle at `path`: its manifest is parsed strictly, and listing and sizes are compared at once.
 
-    No content but manifest.json is read: `Bundle.read` and `Bundle.verify_all` check hashes.
+    The signature is checked before the manifest is parsed. No content but manifest.json and manifest.sig is read:
+    `Bundle.read` and `Bundle.verify_all` check hashes.
+
+    Args:
+        path: The folder `NAME.cmc`.
+        policy: Whose bundles may run, as `require_trust` gives it. None: nobody is asked, only whether the bundle is
+            what its own manifest says, which whoever changes one can change too; a session refuses such a bundle.
 
     Raises:
+        TrustError: The policy does not admit it.
         BundleError: Not a bundle; a manifest that breaks the schema or is of another schema version; a link or device
-            in the folder; a file that is missing, not listed, or of another size. Each is named.
+            in the folder; a file that is missing, not listed, of another size or of 2 GiB and more; a manifest.sig
+            that is no signature. Each is named.
     """
     folder = Path(path)
     if not folder.is_dir():
@@ -111,20 +126,31 @@ def open_bundle(path: str | os.PathLike[str]) -> Bundle:
         raise BundleError(f"{folder} is not a bundle: it holds no {MANIFEST}", mend="give the folder of a bundle")
     if found[MANIFEST] > MAX_BYTES:
         raise BundleError(f"{folder / MANIFEST} has {found[MANIFEST]} bytes, more than {MAX_BYTES}", mend=_AGAIN)
-    with _open_file(folder, MANIFEST, size=found[MANIFEST]) as handle:
-        data = handle.read(MAX_BYTES + 1)
+    data = _read_once(folder, MANIFEST, size=found[MANIFEST])
+    signature = _read_signature(folder, size=found[SIGNATURE]) if SIGNATURE in found else None
+    verdict = None if policy is None else judge_signature(policy, data, signature, name=str(folder))
     manifest = parse_manifest(data, name=str(folder / MANIFEST))
+    if isinstance(policy, TrustStore):
+        policy.check_version(manifest.name, manifest.version, name=str(folder))
     entries = {entry.path: entry for entry in manifest.files}
     for missing in sorted(set(entries) - set(found)):
         raise BundleError(f"{folder}: the file {missing}, which the manifest lists, is missing", mend=_AGAIN)
-    for extra in sorted(set(found) - set(entries) - {MANIFEST}):
+    for extra in sorted(set(found) - set(entries) - {MANIFEST, SIGNATURE}):
         raise BundleError(
             f"{folder}: the file {extra} is not listed in the manifest", mend="remove it; a bundle is never changed"
         )
     for relpath, entry in sorted(entries.items()):
         if found[relpath] != entry.size:
             raise _wrong_size(folder, relpath, listed=entry.size, found=found[relpath])
-    return Bundle(folder, manifest, hashlib.sha256(data).hexdigest(), entries)
+    return Bundle(
+        path=folder,
+        manifest=manifest,
+        manifest_sha256=hashlib.sha256(data).hexdigest(),
+        manifest_bytes=data,
+        signature=signature,
+        verdict=verdict,
+        _entries=entries,
+    )
 
 
 def parse_manifest(data: bytes, *, name: str) -> Manifest:
@@ -148,6 +174,11 @@ def parse_manifest(data: bytes, *, name: str) -> Manifest:
     except ValidationError as error:
         raise BundleError(f"{name}: {_first_fault(error)}", mend=_AGAIN) from error
     check_paths((entry.path for entry in manifest.files), name=name)
+    for entry in manifest.files:
+        if entry.size > _MAX_FILE_BYTES:
+            raise BundleError(
+                f"{name}: {entry.path} is said to have {entry.size} bytes; a file has less than 2 GiB", mend=_AGAIN
+            )
     return manifest
 
 
@@ -162,11 +193,16 @@ def _first_fault(error: ValidationError) -> str:
 def _listing(folder: Path) -> dict[str, int]:
     """Every file under `folder` with its size; links and devices are refused, never followed."""
     found: dict[str, int] = {}
-    folders = [""]
+    folders, seen = [""], 0
     while folders:
         prefix = folders.pop()
+        if prefix.count("/") > _MAX_DEPTH:
+            raise BundleError(f"{folder} holds folders more than {_MAX_DEPTH} deep", mend=_AGAIN)
         with os.scandir(folder / prefix) as items:
             for item in items:
+                seen += 1
+                if seen > _MAX_FILES:
+                    raise BundleError(f"{folder} holds more than {_MAX_FILES} files and folders", mend=_AGAIN)
                 relpath = f"{prefix}{item.name}"
                 status = item.stat(follow_symlinks=False)
                 if stat.S_ISDIR(status.st_mode):
@@ -179,18 +215,32 @@ def _listing(folder: Path) -> dict[str, int]:
     return found
 
 
+def _read_signature(folder: Path, *, size: int) -> Signature:
+    name = str(folder / SIGNATURE)
+    # Another length is no signature, and is not read.
+    return parse_signature(_read_once(folder, SIGNATURE, size=size) if size == SIGNATURE_BYTES else b"", name=name)
+
+
+def _read_once(folder: Path, relpath: str, *, size: int) -> bytes:
+    with _open_file(folder, relpath, size=size) as handle:
+        # One byte more than listed, to see a file that has grown since its size was looked at.
+        data = handle.read(size + 1)
+    if len(data) != size:
+        raise _wrong_size(folder, relpath, listed=size, found=len(data))
+    return data
+
+
 def _open_file(folder: Path, relpath: str, *, size: int) -> BinaryIO:
-    path = folder / relpath
+    """Not through a link that was put there since the listing; not blocking on a pipe."""
     try:
-        # Not through a link that was put there since the listing; not blocking on a pipe.
-        flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-        handle = os.fdopen(os.open(path, flags), "rb")
+        handle = open_plain(folder, relpath)
     except OSError as error:
-        raise BundleError(f"{path} cannot be read: {error.strerror}", mend=_AGAIN) from error
-    status = os.fstat(handle.fileno())
-    if not stat.S_ISREG(status.st_mode) or status.st_size != size:
+        reason = error.strerror or "it is not a plain file"
+        raise BundleError(f"{folder / relpath} cannot be read: {reason}", mend=_AGAIN) from error
+    found = os.fstat(handle.fileno()).st_size
+    if found != size:
         handle.close()
-        raise _wrong_size(folder, relpath, listed=size, found=status.st_size)
+        raise _wrong_size(folder, relpath, listed=size, found=found)
     return handle
 
 

@@ -9,8 +9,9 @@ import click
 
 from cmc_sdk.cli.console import emit_json, json_option, progress_bar, stdout
 from cmc_sdk.cli.tables import text_table
+from cmc_sdk.cli.trusting import chosen_trust, trust_options
 
-EPILOG = "Example: cmc bench liver.cmc --backend openvino --runs 20"
+EPILOG = "Example: cmc bench liver.cmc --trust trust.json --backend openvino --runs 20"
 
 
 @click.command(epilog=EPILOG)
@@ -20,15 +21,29 @@ EPILOG = "Example: cmc bench liver.cmc --backend openvino --runs 20"
 @click.option(
     "--runs", default=5, show_default=True, type=click.IntRange(min=1), help="Measured cases after a warm-up."
 )
+@trust_options
 @json_option
 def command(
-    bundle: Path, backend: Literal["auto", "openvino", "onnxruntime"], threads: int | None, runs: int, as_json: bool
+    bundle: Path,
+    backend: Literal["auto", "openvino", "onnxruntime"],
+    threads: int | None,
+    runs: int,
+    trust: Path | None,
+    development: bool,
+    as_json: bool,
 ) -> None:
     """Label a synthetic scan with BUNDLE several times: percentiles, memory, and the share that is not the network."""
     from cmc_sdk.runtime.bench import bench_bundle
 
     with progress_bar(quiet=as_json) as progress:
-        report = bench_bundle(bundle, backend=backend, threads=threads, runs=runs, progress=progress)
+        report = bench_bundle(
+            bundle,
+            trust=chosen_trust(trust, development=development),
+            backend=backend,
+            threads=threads,
+            runs=runs,
+            progress=progress,
+        )
     if as_json:
         emit_json(report.to_dict())
         return

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import secrets
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -23,7 +25,7 @@ Examples:
   cmc demo
   cmc demo --output /tmp/demo --fast
 """
-STEPS = ("phantom", "train", "train supervised-only", "export", "verify", "infer", "evaluate", "report")
+STEPS = ("phantom", "train", "train supervised-only", "export", "sign", "verify", "infer", "evaluate", "report")
 PATIENTS = {"labelled": 8, "unlabelled": 16, "validation": 4, "test": 8}
 FEW_PATIENTS = {"labelled": 2, "unlabelled": 2, "validation": 1, "test": 2}
 ProgressCallback = Callable[[str, int, int], None]
@@ -35,7 +37,7 @@ ProgressCallback = Callable[[str, int, int], None]
 @click.option("--fast", is_flag=True, help="A minute instead of ten: shows that all parts run, not what they can do.")
 @json_option
 def command(output: Path, seed: int, fast: bool, as_json: bool) -> None:
-    """Make a phantom study, train on it, export, verify, label a test patient and measure, on this CPU.
+    """Make a phantom study, train on it, export, sign, verify, label a test patient and measure, on this CPU.
 
     Trains CMC and, for the same number of steps on the labelled cases alone, a supervised network to compare with.
     Ends with OUTPUT/report.html.
@@ -83,6 +85,7 @@ class _Demo:
         self._train("cmc", datalist, step="train")
         self._train("supervised", datalist, step="train supervised-only")
         self._export()
+        self._sign()
         self._verify()
         self._infer(datalist)
         rows = self._evaluate(datalist)
@@ -93,6 +96,11 @@ class _Demo:
     def bundle(self) -> Path:
         """The exported bundle."""
         return self.folder / "phantom.cmc"
+
+    @property
+    def trust(self) -> Path:
+        """The trust store that holds the demo's own key."""
+        return self.folder / "trust.json"
 
     def _phantom(self) -> Path:
         from cmc_sdk.training.data.phantom import make_phantom
@@ -133,11 +141,28 @@ class _Demo:
                 progress=progress,
             )
 
+    def _sign(self) -> None:
+        """A key whose passphrase lies beside it would be worth nothing elsewhere; here it shows the practice."""
+        from cmc_sdk.bundle.keys import make_keys
+        from cmc_sdk.bundle.signing import sign_bundle
+        from cmc_sdk.bundle.trust import TrustStore
+        from cmc_sdk.bundle.trust_edit import add_key, write_trust_store
+
+        with self._step("sign") as progress:
+            keys = self.folder / "keys"
+            keys.mkdir(mode=0o700)
+            passphrase = secrets.token_urlsafe(24)
+            with open(os.open(keys / "passphrase.txt", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as handle:
+                handle.write(f"{passphrase}\n")
+            key = make_keys(keys / "demo.key", passphrase=passphrase)
+            sign_bundle(self.bundle, key=key, progress=progress)
+            write_trust_store(add_key(TrustStore(), key.public, owner="this demo"), self.trust)
+
     def _verify(self) -> None:
         from cmc_sdk.runtime.verify import verify_bundle
 
         with self._step("verify") as progress:
-            report = verify_bundle(self.bundle, progress=progress)
+            report = verify_bundle(self.bundle, trust=self.trust, progress=progress)
         if not report:
             raise TrainingError(f"{self.bundle} does not verify: {'; '.join(report.faults)}", mend="run `cmc doctor`")
 
@@ -149,7 +174,7 @@ class _Demo:
 
         case = load_datalist(datalist).split("test")[0]
         with self._step("infer") as progress:
-            session = Session(self.bundle)
+            session = Session(self.bundle, trust=self.trust)
             images = {name: read_volume(path) for name, path in case.images.items()}
             result = session.infer(images, progress=progress)
             write_result(result, folder=self.folder / "result", images=images, spec=session.spec, report=True)
@@ -162,8 +187,8 @@ class _Demo:
         cases = load_datalist(datalist)
         rows: list[Row] = []
         with self._step("evaluate") as progress:
-            for path in (self.bundle, self.folder / "runs" / "supervised"):
-                segmenter, method, seed = open_segmenter(path)
+            for path, trust in ((self.bundle, self.trust), (self.folder / "runs" / "supervised", None)):
+                segmenter, method, seed = open_segmenter(path, trust=trust)
                 rows += evaluate_cases(segmenter, cases, method=method, seed=seed, progress=progress)
             rows += evaluate_baseline(cases, progress=progress)
             write_csv(rows, self.folder / "evaluation.csv")

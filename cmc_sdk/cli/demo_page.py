@@ -141,6 +141,7 @@ def _files_section(seconds: Mapping[str, float]) -> str:
         "runs/cmc/report.html": "training curves of CMC",
         "runs/supervised/report.html": "training curves of the supervised-only network",
         "evaluation.csv": "every organ of every patient",
+        "trust.json": "the trust store; give it to <code>cmc infer phantom.cmc --trust trust.json</code>",
         "phantom/datalist.yaml": "the data list; start your own from it",
     }
     items = "".join(f'<li><a href="{path}">{path}</a>: {what}</li>' for path, what in links.items())

@@ -11,14 +11,16 @@ import click
 
 from cmc_sdk.cli.console import emit_json, json_option, progress_bar, stdout
 from cmc_sdk.cli.tables import text_table
+from cmc_sdk.cli.trusting import chosen_trust, trust_options
 from cmc_sdk.errors import InputError
 
 if TYPE_CHECKING:
+    from cmc_sdk.bundle.trust import Trust
     from cmc_sdk.training.evaluation import Summary
 
 EPILOG = """\b
 Examples:
-  cmc evaluate liver.cmc study/datalist.yaml --baseline --csv rows.csv
+  cmc evaluate liver.cmc study/datalist.yaml --trust trust.json --baseline --csv rows.csv
   cmc evaluate runs/liver study/datalist.yaml --split validation --present ct+mr --present mr
 """
 
@@ -42,6 +44,7 @@ Examples:
 @click.option("--tolerance", type=click.FloatRange(min=0), default=2.0, show_default=True, help="Of NSD, in mm.")
 @click.option("--baseline", is_flag=True, help="Also the nearest-class-mean rule, fitted on the labelled split.")
 @click.option("--csv", "csv_path", type=click.Path(path_type=Path), help="Write one row per case, organ and modality.")
+@trust_options
 @json_option
 def command(
     segmenter: Path,
@@ -52,6 +55,8 @@ def command(
     tolerance: float,
     baseline: bool,
     csv_path: Path | None,
+    trust: Path | None,
+    development: bool,
     as_json: bool,
 ) -> None:
     """Dice, ASD, HD95, NSD and false-positive volume of a training run or a bundle, per case, organ and modality.
@@ -65,7 +70,7 @@ def command(
     if csv_path is not None and not csv_path.absolute().parent.is_dir():
         raise InputError(f"--csv {csv_path}: its folder does not exist", mend=f"create {csv_path.parent} first")
     cases = load_datalist(datalist)
-    opened, method, seed = open_segmenter(segmenter)
+    opened, method, seed = open_segmenter(segmenter, trust=chosen_trust(trust, development=development))
     subsets = None if present in ((), ("all",)) else parse_subsets(present, modalities=opened.spec.names)
     with progress_bar(quiet=as_json) as progress:
         rows = evaluate_cases(
@@ -93,19 +98,26 @@ def command(
         out.print(f"{len(rows)} rows: {csv_path}", markup=False)
 
 
-def open_segmenter(path: Path) -> tuple[Any, str, int]:
+def open_segmenter(path: Path, *, trust: Trust | None = None) -> tuple[Any, str, int]:
     """A run's network under torch, or a bundle's graphs; with the name of the method and the seed that made it.
 
+    Args:
+        path: Of the run or the bundle.
+        trust: Of a bundle, as for `Session`; a run has none.
+
     Raises:
-        InputError: Neither a run folder nor a bundle.
+        InputError: Neither a run folder nor a bundle, or trust was given for a run.
+        TrustError: Nobody who is trusted vouches for the bundle.
     """
     if (path / "manifest.json").is_file():
-        from cmc_sdk.bundle.reader import open_bundle
         from cmc_sdk.runtime.session import Session
 
-        provenance = open_bundle(path).manifest.provenance
-        return Session(path), str(provenance.get("method", "cmc")), int(provenance.get("seed", 0))
+        session = Session(path, trust=trust)
+        provenance = session.bundle.manifest.provenance
+        return session, str(provenance.get("method", "cmc")), int(provenance.get("seed", 0))
     if (path / "config.yaml").is_file():
+        if trust is not None:
+            raise InputError(f"{path} is a training run: only a bundle is signed", mend="leave out the choice of trust")
         from cmc_sdk.runtime.segmenter import Segmenter
         from cmc_sdk.training.engine import TorchBackend, load_run
 

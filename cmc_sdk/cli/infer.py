@@ -10,18 +10,20 @@ import click
 from cmc_sdk.cli.backend import backend_option, precision_option
 from cmc_sdk.cli.console import emit_json, json_option, json_progress, progress_bar, stdout
 from cmc_sdk.cli.tables import text_table
+from cmc_sdk.cli.trusting import chosen_trust, trust_options
 from cmc_sdk.errors import InputError
 from cmc_sdk.imaging.nifti import read_volume
 
 if TYPE_CHECKING:
     from cmc_sdk.runtime.backends.select import BackendChoice, PrecisionChoice
     from cmc_sdk.runtime.planner import RunPlan
+    from cmc_sdk.runtime.record import RunRecord
 
 EPILOG = """\b
 Examples:
-  cmc infer liver.cmc --image ct=ct.nii.gz --image mr=mr.nii.gz -o result --report
-  cmc infer liver.cmc --image ct=ct.nii.gz -o result --max-mem 4GB --deadline 60s
-  cmc infer liver.cmc --image ct=ct.nii.gz --plan
+  cmc infer liver.cmc --trust trust.json --image ct=ct.nii.gz --image mr=mr.nii.gz -o result --report
+  cmc infer liver.cmc --trust trust.json --image ct=ct.nii.gz -o result --max-mem 4GB --deadline 60s
+  cmc infer liver.cmc --development --image ct=ct.nii.gz --plan
 """
 
 
@@ -36,6 +38,7 @@ Examples:
     help="A NIfTI scan and what it is; once per modality. Any of the bundle's modalities may be left out.",
 )
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The folder to write.")
+@trust_options
 @backend_option
 @precision_option
 @click.option(
@@ -62,6 +65,8 @@ def command(
     bundle: Path,
     images: tuple[str, ...],
     output: Path | None,
+    trust: Path | None,
+    development: bool,
     backend: BackendChoice,
     precision: PrecisionChoice,
     pairing: Literal["auto", "registered", "separate"],
@@ -89,7 +94,15 @@ def command(
         check_result_folder(output)
     elif not plan:
         raise InputError("no folder to write was given", mend="give one with -o, or --plan to see what it would take")
-    session = Session(bundle, backend=backend, precision=precision, threads=threads, max_mem=max_mem, deadline=deadline)
+    session = Session(
+        bundle,
+        trust=chosen_trust(trust, development=development),
+        backend=backend,
+        precision=precision,
+        threads=threads,
+        max_mem=max_mem,
+        deadline=deadline,
+    )
     _check_modalities(paths, known=session.spec.names)
     volumes = {name: read_volume(path) for name, path in paths.items()}
     if plan or output is None:
@@ -119,12 +132,18 @@ def command(
     out.print(f"quality  {result.quality.status}", markup=False)
     for reason in result.quality.reasons:
         out.print(f"         {reason}", markup=False)
+    out.print(f"trust    {_trust_line(result.record)}", markup=False)
     for warning in result.record.warnings:
         out.print(f"warning  {warning}", markup=False)
     record = result.record
     out.print(f"computed with {record.backend} {record.precision}: {record.backend_reason}", markup=False)
     for name, path in files.items():
         out.print(f"{name.replace('_', ' ')}: {path}", markup=False)
+
+
+def _trust_line(record: RunRecord) -> str:
+    signer = record.bundle.key_id if record.bundle is not None else None
+    return f"signed by key {signer}" if signer else str(record.trust)
 
 
 def _print_plan(plan: RunPlan, *, as_json: bool) -> None:

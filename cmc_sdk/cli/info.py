@@ -11,18 +11,22 @@ import click
 
 from cmc_sdk.bundle.manifest import IntensityRule
 from cmc_sdk.bundle.reader import Bundle, open_bundle
+from cmc_sdk.bundle.trust import require_trust
 from cmc_sdk.cli.console import emit_json, json_option, stdout
 from cmc_sdk.cli.tables import text_table
+from cmc_sdk.cli.trusting import chosen_trust, trust_options
 
-EPILOG = "Example: cmc info liver.cmc"
+EPILOG = "Example: cmc info liver.cmc --trust trust.json"
 
 
 @click.command(epilog=EPILOG)
 @click.argument("bundle", type=click.Path(path_type=Path))
+@trust_options
 @json_option
-def command(bundle: Path, as_json: bool) -> None:
+def command(bundle: Path, trust: Path | None, development: bool, as_json: bool) -> None:
     """Say what BUNDLE is: modalities, classes, grid, graphs, what was validated and how exact the export is."""
-    document = describe(open_bundle(bundle))
+    policy = require_trust(chosen_trust(trust, development=development))
+    document = describe(open_bundle(bundle, policy=policy))
     if as_json:
         emit_json(document)
     else:
@@ -36,6 +40,8 @@ def describe(bundle: Bundle) -> dict[str, Any]:
     return {
         "path": str(bundle.path),
         "manifest_sha256": bundle.manifest_sha256,
+        "key_id": None if bundle.signature is None else bundle.signature.key_id,
+        "trust": None if bundle.verdict is None else bundle.verdict.note,
         "manifest": bundle.manifest.model_dump(mode="json"),
         "parity": parity,
     }
@@ -90,6 +96,7 @@ def _print(document: Mapping[str, Any]) -> None:
         f"overlap {grid['overlap']:.0%}",
         "trained": _provenance(manifest["provenance"]),
         "manifest": f"sha256 {document['manifest_sha256']}",
+        "signed by": _signer(document),
     }
     for name, value in facts.items():
         first, *others = value.split("\n")
@@ -143,6 +150,12 @@ def _provenance(provenance: Mapping[str, Any]) -> str:
         words.append(f"data list sha256 {provenance['datalist_sha256'][:12]}")
     words += [f"{key} {value}" for key, value in provenance.get("exported_with", {}).items()]
     return ", ".join(words)
+
+
+def _signer(document: Mapping[str, Any]) -> str:
+    if document["trust"] == document["key_id"]:
+        return f"key {document['key_id']}, which is trusted"
+    return str(document["trust"])
 
 
 def _times(values: list[float]) -> str:

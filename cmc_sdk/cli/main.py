@@ -15,6 +15,7 @@ __all__ = ["cmc", "main"]
 
 COMMANDS = {
     "bench": "Time a bundle on this machine.",
+    "bundle": "Sign a bundle, and keep the keys that are trusted.",
     "data": "Check a data list, or make a phantom.",
     "demo": "The whole path on a phantom, in minutes, on a CPU.",
     "doctor": "What this machine can do.",

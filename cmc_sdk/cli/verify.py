@@ -9,11 +9,12 @@ import click
 
 from cmc_sdk.cli.console import emit_json, json_option, progress_bar, stdout
 from cmc_sdk.cli.tables import text_table
+from cmc_sdk.cli.trusting import chosen_trust, trust_options
 
 if TYPE_CHECKING:
     from cmc_sdk.runtime.verify import VerifyReport
 
-EPILOG = "Example: cmc verify liver.cmc --backend openvino"
+EPILOG = "Example: cmc verify liver.cmc --trust trust.json --backend openvino"
 
 
 @click.command(epilog=EPILOG)
@@ -25,8 +26,15 @@ EPILOG = "Example: cmc verify liver.cmc --backend openvino"
     type=click.Choice(["openvino", "onnxruntime"]),
     help="Only this one; may be given twice.  [default: every one that is installed]",
 )
+@trust_options
 @json_option
-def command(bundle: Path, backends: tuple[Literal["openvino", "onnxruntime"], ...], as_json: bool) -> None:
+def command(
+    bundle: Path,
+    backends: tuple[Literal["openvino", "onnxruntime"], ...],
+    trust: Path | None,
+    development: bool,
+    as_json: bool,
+) -> None:
     """Check the hashes of BUNDLE, and that it labels its golden scans here as it did where it was exported.
 
     Exit code 0: passed; 1: the labels differ by more than the bundle's limits.
@@ -34,7 +42,12 @@ def command(bundle: Path, backends: tuple[Literal["openvino", "onnxruntime"], ..
     from cmc_sdk.runtime.verify import verify_bundle
 
     with progress_bar(quiet=as_json) as progress:
-        report = verify_bundle(bundle, backends=backends or None, progress=progress)
+        report = verify_bundle(
+            bundle,
+            trust=chosen_trust(trust, development=development),
+            backends=backends or None,
+            progress=progress,
+        )
     if as_json:
         emit_json(report.to_dict())
     else:

@@ -34,6 +34,9 @@ def import_openvino() -> Any:
         sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     import openvino
 
+    # The binding looks numpy up when it first makes an array. Two streams that do so at once wait for each other for
+    # ever (one holds the lookup, the other the interpreter): seen in 5 of 62 processes, in none after this line.
+    _ = openvino.Tensor(np.zeros(1, np.float32)).data
     return openvino
 
 

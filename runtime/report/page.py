@@ -153,6 +153,7 @@ def _facts(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     seconds = record.get("seconds") or {}
     yield "time", str(record.get("time_utc", ""))
     yield "bundle", " ".join(str(bundle[key]) for key in ("name", "version", "manifest_sha256") if bundle.get(key))
+    yield "signed by", str(record.get("trust") or "")
     yield "software", " ".join(f"cmc-sdk {record[key]}" for key in ("code_version",) if key in record)
     yield "computed with", _join(record, ("backend", "precision", "device"))
     yield "threads", str(record.get("threads") or "")

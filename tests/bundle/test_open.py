@@ -67,7 +67,7 @@ def test_a_size_that_is_claimed_is_not_believed(bundle):
 
 
 def test_missing_and_unlisted_files(bundle):
-    for extra in ("notes.txt", "graphs/f32/.hidden", "manifest.sig", "golden/new/deep.bin"):
+    for extra in ("notes.txt", "graphs/f32/.hidden", "MANIFEST.sig", "golden/new/deep.bin"):
         path = bundle / extra
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"x")

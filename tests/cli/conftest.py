@@ -10,17 +10,17 @@ import pytest
 from cmc_sdk import write_volume
 from cmc_sdk.bundle import write_bundle
 from cmc_sdk.cli.main import main
-from tests.cli.command import Outcome, make_scan, make_spec
+from tests.cli.command import Outcome, make_scan, make_spec, with_trust
 
 
 @pytest.fixture
 def cmc(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
-    """Run `cmc` in this process: `cmc("info", bundle)`."""
+    """Run `cmc` in this process: `cmc("info", bundle)`. A bundle's trust is `--development` unless it is stated."""
 
     def run(*words: object) -> Outcome:
         capsys.readouterr()
         with pytest.raises(SystemExit) as stopped:
-            main([str(word) for word in words])
+            main(with_trust([str(word) for word in words]))
         out, err = capsys.readouterr()
         return Outcome(int(stopped.value.code or 0), out, err)
 

@@ -66,7 +66,7 @@ def test_the_files_are_what_the_python_face_answers(
         "infer", bundle, "--image", f"ct={scans['ct']}", "-o", tmp_path / "out", "--backend", "onnxruntime", "--json"
     )
     document = json.loads(done.out)
-    result = Session(bundle, backend="onnxruntime").infer({"ct": scans["ct"]})
+    result = Session(bundle, trust="development", backend="onnxruntime").infer({"ct": scans["ct"]})
     assert np.array_equal(read_volume(document["files"]["labels_ct"]).stored, result.labels["ct"].stored)
     assert np.array_equal(read_volume(document["files"]["confidence_ct"]).stored, result.confidence["ct"].stored)
     assert document["volumes_ml"] == {"ct": pytest.approx(result.volumes_ml["ct"])}
@@ -125,6 +125,7 @@ def test_the_command_imports_neither_torch_nor_monai_nor_onnx(
         "main(sys.argv[1:])\n"
     )
     words = ["infer", str(bundle), "--image", f"ct={scans['ct']}", "-o", str(tmp_path / "out"), "--report"]
+    words.append("--development")
     done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
@@ -151,7 +152,7 @@ def lonely_environment(tmp_path: Path) -> dict[str, str]:
 
 def infer_words(bundle: Path, scans: dict[str, Path], tmp_path: Path, backend: str) -> list[str]:
     return [
-        sys.executable, "-m", "cmc_sdk.cli", "infer", str(bundle), "--image", f"ct={scans['ct']}",
+        sys.executable, "-m", "cmc_sdk.cli", "infer", str(bundle), "--development", "--image", f"ct={scans['ct']}",
         "--image", f"mr={scans['mr']}", "-o", str(tmp_path / "out"), "--report", "--backend", backend,
     ]  # fmt: skip
 

@@ -97,7 +97,7 @@ def test_a_disk_that_is_full(small_disk: Path, bundle: Path, scans: dict[str, Pa
 
 
 def test_a_pipe_that_closes_early_is_no_traceback(bundle: Path) -> None:
-    words = f"'{sys.executable}' -m cmc_sdk.cli info '{bundle}' --json | head -c 1"
+    words = f"'{sys.executable}' -m cmc_sdk.cli info '{bundle}' --development --json | head -c 1"
     done = subprocess.run(["sh", "-c", words], capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr
     assert done.stdout == "{"

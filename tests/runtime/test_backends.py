@@ -87,13 +87,13 @@ def test_outputs_stay_as_they_are_when_the_next_window_runs(bundle, name):
 
 @pytest.mark.parametrize("name", BACKENDS)
 def test_a_session_labels_and_its_record_states_backend_precision_and_threads(bundle, name):
-    session = Session(bundle, backend=name, threads=1)
+    session = Session(bundle, trust="development", backend=name, threads=1)
     result = session.infer({"ct": blob_scan(AFFINE, (20, 18, 16))})
     record = result.record
     assert (record.backend, record.precision, record.threads) == (name, "f32", 1)
     assert record.bundle.manifest_sha256 == session.bundle.manifest_sha256
     assert len(np.unique(result.labels["ct"].stored)) > 1
-    again = Session(bundle, backend=name, threads=2).infer({"ct": blob_scan(AFFINE, (20, 18, 16))})
+    again = Session(bundle, trust="development", backend=name, threads=2).infer({"ct": blob_scan(AFFINE, (20, 18, 16))})
     assert np.array_equal(again.labels["ct"].stored, result.labels["ct"].stored)
 
 
@@ -128,17 +128,17 @@ def test_openvino_comes_first_and_the_other_stands_in(bundle, monkeypatch):
 @pytest.mark.parametrize(("options", "words"), [({"backend": "tensorrt"}, "tensorrt"), ({"threads": 0}, "threads")])
 def test_wrong_choices_are_refused(bundle, options, words):
     with pytest.raises(InputError, match=words):
-        Session(bundle, **options)
+        Session(bundle, trust="development", **options)
 
 
 @pytest.mark.parametrize("name", BACKENDS)
 def test_a_file_that_is_no_graph_is_named(tmp_path, name):
     path = make_bundle(tmp_path, spoil="graphs/f32/encoder_ct.onnx")
     with pytest.raises((BackendError, BundleError), match="encoder_ct") as caught:
-        Session(path, backend=name).infer({"ct": blob_scan(AFFINE, (10, 10, 10))})
+        Session(path, trust="development", backend=name).infer({"ct": blob_scan(AFFINE, (10, 10, 10))})
     assert caught.value.mend
     # The other modality's graphs are sound, and a run without ct never opens the broken one.
-    assert Session(path, backend=name).infer({"mr": blob_scan(AFFINE, (10, 10, 10))}).labels
+    assert Session(path, trust="development", backend=name).infer({"mr": blob_scan(AFFINE, (10, 10, 10))}).labels
 
 
 @pytest.mark.parametrize("name", BACKENDS)
