@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from cmc_sdk.bundle.precision import GateLimits, GatePass, GraphPrecision, Island, Precision, Tensor
+from cmc_sdk.bundle.series_rule import SeriesRule
 from cmc_sdk.imaging.classes import ClassTable
 from cmc_sdk.settings import Settings
 
@@ -53,11 +54,19 @@ class IntensityRule(Settings):
 
 
 class ModalitySpec(Settings):
-    """One input modality: the user's name for it, DICOM's word, and its intensity rule."""
+    """One input modality: the user's name for it, DICOM's word, its intensity rule, and which series it means.
+
+    Args:
+        name: The user's own.
+        dicom_modality: DICOM's word; `OT` where it is not said.
+        intensity: How voxel values become the network's input.
+        series: Which series of a study it is; None: any of its DICOM modality.
+    """
 
     name: Name
     dicom_modality: Literal["CT", "MR", "PT", "US", "OT"] = "OT"
     intensity: IntensityRule = IntensityRule()
+    series: SeriesRule | None = None
 
 
 class Grid(Settings):
