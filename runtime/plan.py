@@ -9,6 +9,7 @@ from typing import Literal
 
 from cmc_sdk.bundle.manifest import ModelSpec
 from cmc_sdk.errors import GeometryError
+from cmc_sdk.imaging.dicom.source import DicomSource
 from cmc_sdk.imaging.volume import Volume
 from cmc_sdk.runtime.core import (
     Accumulator,
@@ -53,8 +54,9 @@ def plan_groups(
 
     `registered`: all scans in one frame of reference, sampled on the axes of the reference modality (of the first one
     present, if it is absent), on a grid that covers them all. `separate`: each scan by itself, its partners absent.
-    `auto`: `separate` where the network was trained on unpaired scans; else `registered` if all scans lie on one grid,
-    and `separate`, with a warning, if they do not: a NIfTI file does not say which frame of reference it is in.
+    `auto`: `separate` where the network was trained on unpaired scans; else `registered` if all scans come from DICOM
+    and name one frame of reference, or lie on one grid; and `separate`, with a warning, if not: a NIfTI file does not
+    say which frame of reference it is in.
 
     Args:
         volumes: One or more, by modality.
@@ -83,6 +85,16 @@ def _together(
         return True, ()
     if spec.pairing == "unpaired":
         return False, ()
+    sources = [volumes[name].header for name in present]
+    if all(isinstance(source, DicomSource) for source in sources):
+        frames = {source.frame_of_reference_uid for source in sources}
+        if len(frames) == 1 and None not in frames:
+            return True, ()
+        warning = (
+            f"{' and '.join(present)} are in different frames of reference, or in none that is named: each was "
+            "labelled alone; give --pairing registered if they were brought into one"
+        )
+        return False, (warning,)
     first, *others = (volumes[name] for name in present)
     if all(first.same_grid(other) for other in others):
         return True, ()

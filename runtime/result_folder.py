@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cmc_sdk.bundle.manifest import ModelSpec
-from cmc_sdk.errors import InputError, ResourceError
+from cmc_sdk.errors import CmcError, InputError
 from cmc_sdk.files import atomic_directory
-from cmc_sdk.imaging.nifti import write_volume
 from cmc_sdk.imaging.volume import Volume
+from cmc_sdk.runtime.formats import Format, write_files
 from cmc_sdk.runtime.report import render_report
 from cmc_sdk.runtime.segmenter import Result
+
+if TYPE_CHECKING:
+    from cmc_sdk.imaging.dicom.algorithm import AlgorithmIdentity
 
 __all__ = ["check_result_folder", "write_result"]
 
@@ -47,10 +51,14 @@ def write_result(
     images: Mapping[str, Volume],
     spec: ModelSpec,
     report: bool = False,
+    formats: Sequence[Format] = ("nifti",),
+    algorithm: AlgorithmIdentity | None = None,
 ) -> dict[str, Path]:
-    """Write `labels_<m>.nii.gz` and `confidence_<m>.nii.gz` per modality, `record.json` and, if asked, `report.html`.
+    """Write every modality's labels in `formats`, `record.json` and, if asked, `report.html`.
 
-    All files appear at once under `folder`; after an error or Ctrl-C none does.
+    By modality: `nifti`: `labels_<m>.nii.gz` and `confidence_<m>.nii.gz`; `dicom-seg` and `dicom-labelmap`:
+    `labels_<m>.seg.dcm` and `labels_<m>.labelmap.dcm`; `rtstruct`: `labels_<m>.rtstruct.dcm`; `sr`:
+    `volumes_<m>.sr.dcm`. All files appear at once under `folder`; after an error or Ctrl-C none does.
 
     Args:
         result: Of `Session.infer`.
@@ -58,24 +66,29 @@ def write_result(
         images: The scans that were given, by modality; shown in the report.
         spec: Of the bundle.
         report: Also write the page.
+        formats: What to write; all but `nifti` need scans that came from DICOM.
+        algorithm: What DICOM files say of the segmenter; needed for them.
 
     Returns:
-        The files by name ("labels_ct", "confidence_ct", "record", "report").
+        The files by name ("labels_ct", "confidence_ct", "seg_ct", "record", "report").
 
     Raises:
-        InputError: As `check_result_folder`.
+        InputError: As `check_result_folder`; a DICOM format for a scan that is none.
+        GeometryError: A DICOM file that was read back does not hold the labels where they lie.
         ResourceError: The disk is full.
     """
     path = check_result_folder(folder)
     document = result.record.to_dict()
-    names: dict[str, str] = {}
     if path.is_dir():
         path.rmdir()  # empty, as was just checked: the finished folder takes its place
     with atomic_directory(path) as temporary:
         try:
-            _write_volumes(result, names=names, folder=temporary)
-        except ResourceError as error:  # the user knows the folder that was asked for, not the one beside it
-            raise ResourceError(error.what.replace(str(temporary), str(path)), mend=error.mend) from error
+            names = write_files(
+                result, folder=temporary, spec=spec, formats=formats, algorithm=algorithm, record=document
+            )
+        except CmcError as error:  # the user knows the folder that was asked for, not the one beside it
+            error.what = error.what.replace(str(temporary), str(path))
+            raise
         names["record"] = "record.json"
         (temporary / names["record"]).write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", "utf-8")
         if report:
@@ -83,10 +96,3 @@ def write_result(
             page = render_report(result, images=images, spec=spec, record=document)
             (temporary / names["report"]).write_text(page, "utf-8")
     return {name: path / file for name, file in names.items()}
-
-
-def _write_volumes(result: Result, *, names: dict[str, str], folder: Path) -> None:
-    for modality in result.labels:
-        for kind, volume in (("labels", result.labels[modality]), ("confidence", result.confidence[modality])):
-            names[f"{kind}_{modality}"] = f"{kind}_{modality}.nii.gz"
-            write_volume(volume, folder / names[f"{kind}_{modality}"])

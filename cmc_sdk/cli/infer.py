@@ -9,10 +9,10 @@ import click
 
 from cmc_sdk.cli.backend import backend_option, precision_option
 from cmc_sdk.cli.console import emit_json, json_option, json_progress, progress_bar, stdout
+from cmc_sdk.cli.scans import ScanRequest, print_selection, scan_options
 from cmc_sdk.cli.tables import text_table
 from cmc_sdk.cli.trusting import chosen_trust, trust_options
 from cmc_sdk.errors import InputError
-from cmc_sdk.imaging.nifti import read_volume
 
 if TYPE_CHECKING:
     from cmc_sdk.runtime.backends.select import BackendChoice, PrecisionChoice
@@ -23,20 +23,15 @@ EPILOG = """\b
 Examples:
   cmc infer liver.cmc --trust trust.json --image ct=ct.nii.gz --image mr=mr.nii.gz -o result --report
   cmc infer liver.cmc --trust trust.json --image ct=ct.nii.gz -o result --max-mem 4GB --deadline 60s
+  cmc infer liver.cmc --trust trust.json --study STUDY -o result --format nifti,dicom-seg,sr
+  cmc infer liver.cmc --trust trust.json --study STUDY --series ct=4 -o result --irregular resample
   cmc infer liver.cmc --development --image ct=ct.nii.gz --plan
 """
 
 
 @click.command(epilog=EPILOG)
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.option(
-    "--image",
-    "images",
-    multiple=True,
-    required=True,
-    metavar="MODALITY=PATH",
-    help="A NIfTI scan and what it is; once per modality. Any of the bundle's modalities may be left out.",
-)
+@scan_options
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The folder to write.")
 @trust_options
 @backend_option
@@ -47,7 +42,7 @@ Examples:
     default="auto",
     show_default=True,
     help="registered: the scans share one frame of reference; separate: each is labelled alone; auto: registered if "
-    "they lie on one grid.",
+    "DICOM says so or they lie on one grid.",
 )
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all cores]")
 @click.option("--max-mem", metavar="SIZE", help="Refuse before the start what would need more memory, as in 4GB.")
@@ -59,11 +54,21 @@ Examples:
 )
 @click.option("--plan", is_flag=True, help="Only print what the run would take, in bytes and seconds.")
 @click.option("--report", is_flag=True, help="Also write report.html: planes with overlays, volumes, quality, record.")
-@click.option("--format", "formats", type=click.Choice(["nifti"]), default="nifti", show_default=True)
+@click.option(
+    "--format",
+    "formats",
+    default="nifti",
+    show_default=True,
+    metavar="LIST",
+    help="Comma list of nifti, dicom-seg, dicom-labelmap, rtstruct and sr (volumes); all but nifti need DICOM scans.",
+)
 @json_option
 def command(
     bundle: Path,
     images: tuple[str, ...],
+    study: Path | None,
+    series: tuple[str, ...],
+    irregular: Literal["refuse", "resample"],
     output: Path | None,
     trust: Path | None,
     development: bool,
@@ -80,16 +85,20 @@ def command(
 ) -> None:
     """Label scans with BUNDLE, each on its own grid.
 
-    Writes labels_MODALITY.nii.gz, confidence_MODALITY.nii.gz (1/255) and record.json into a new folder; the folder
-    appears when all is done. Runs on this machine alone: no network, no file elsewhere. With --json, progress goes to
-    standard error as one JSON object a line.
+    Writes labels_MODALITY.nii.gz, confidence_MODALITY.nii.gz (1/255) and record.json into a new folder, and what else
+    --format names; the folder appears when all is done. Runs on this machine alone: no network, no file elsewhere. With
+    --json, progress goes to standard error as one JSON object a line.
 
     Exit: 0 done, 1 failed, 2 wrong use or bad input, 3 deadline passed, 4 does not fit the limits, 130 Ctrl-C.
     """
+    from cmc_sdk.imaging.dicom.algorithm import AlgorithmIdentity
+    from cmc_sdk.runtime.formats import check_sources, parse_formats
     from cmc_sdk.runtime.result_folder import check_result_folder, write_result
     from cmc_sdk.runtime.session import Session
+    from cmc_sdk.runtime.study import explain
 
-    paths = _parse_images(images)
+    request = ScanRequest.parse(images=images, study=study, series=series, irregular=irregular)
+    wanted = parse_formats(formats)
     if output is not None:
         check_result_folder(output)
     elif not plan:
@@ -103,18 +112,34 @@ def command(
         max_mem=max_mem,
         deadline=deadline,
     )
-    _check_modalities(paths, known=session.spec.names)
-    volumes = {name: read_volume(path) for name, path in paths.items()}
+    request.check_modalities(session.spec.names)
+    with json_progress() if as_json else progress_bar() as progress:
+        volumes, selection = request.open(spec=session.spec, progress=progress)
+    check_sources(volumes, formats=wanted)
+    if selection is not None and not as_json:
+        print_selection(selection)
     if plan or output is None:
         _print_plan(session.plan(volumes, pairing=pairing), as_json=as_json)
         return
     with json_progress() if as_json else progress_bar() as progress:
         result = session.infer(volumes, pairing=pairing, progress=progress)
-    files = write_result(result, folder=output, images=volumes, spec=session.spec, report=report)
+    manifest = session.bundle.manifest
+    files = write_result(
+        result,
+        folder=output,
+        images=volumes,
+        spec=session.spec,
+        report=report,
+        formats=wanted,
+        algorithm=AlgorithmIdentity(
+            name=manifest.name, version=manifest.version, serial_number=session.bundle.manifest_sha256
+        ),
+    )
     if as_json:
         emit_json(
             {
                 "output": str(output),
+                **({} if selection is None else {"selection": explain(selection)}),
                 "files": {name: str(path) for name, path in files.items()},
                 "volumes_ml": result.volumes_ml,
                 "quality": {"status": result.quality.status, "reasons": list(result.quality.reasons)},
@@ -170,24 +195,3 @@ def _print_plan(plan: RunPlan, *, as_json: bool) -> None:
 
 def _size(size: tuple[int, int, int]) -> str:
     return "×".join(map(str, size))
-
-
-def _parse_images(words: tuple[str, ...]) -> dict[str, Path]:
-    paths: dict[str, Path] = {}
-    for word in words:
-        name, equals, path = word.partition("=")
-        if not (name and equals and path):
-            raise InputError(f"--image {word!r} does not say which modality it is", mend="write --image MODALITY=PATH")
-        if name in paths:
-            raise InputError(f"--image {name} is given twice", mend="give one scan per modality")
-        paths[name] = Path(path)
-    return paths
-
-
-def _check_modalities(paths: dict[str, Path], *, known: tuple[str, ...]) -> None:
-    for name in paths:
-        if name not in known:
-            raise InputError(
-                f"--image {name}: the bundle has no modality {name!r}, only {', '.join(known)}",
-                mend="name one of them; `cmc info BUNDLE` shows what each stands for",
-            )

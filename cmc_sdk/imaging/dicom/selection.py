@@ -77,8 +77,8 @@ def select_series(
         wanted: One per modality, in the network's order.
         reference: The modality that is chosen first: the others must be of its patient. Where nothing fits it, the
             first one for which something does.
-        decided: By modality, the series that the user names: a Series Instance UID, followed by ":" and the volume's
-            name where the series holds several. Its rule is then not asked, but a breach is noted.
+        decided: By modality, the series that the user names: a Series Instance UID or a series number, followed by
+            ":" and the volume's name where the series holds several. Its rule is then not asked; a breach is noted.
 
     Raises:
         AmbiguousSeriesError: Several volumes fit a modality (they are listed with their UIDs), or one fits two.
@@ -136,17 +136,19 @@ def volume_key(volume: SeriesVolume) -> str:
 
 
 def _reason(volume: SeriesVolume, *, item: Wanted, decided: str | None, anchor: SeriesVolume | None) -> str | None:
-    if decided is not None:
-        return None if _is_named(volume, decided) else "another was named by --series"
+    if decided is not None and _is_named(volume, decided):
+        return None
     reason = rejection(volume, dicom_modality=item.dicom_modality, rule=item.rule)
+    if decided is not None:
+        return reason or "another was named by --series"
     if reason is None and anchor is not None and volume.patient_key != anchor.patient_key:
         return "it is of another patient than the series that was chosen first"
     return reason
 
 
 def _is_named(volume: SeriesVolume, key: str) -> bool:
-    uid, _, name = key.partition(":")
-    return uid == volume.series_instance_uid and name in {"", volume.name}
+    series, _, name = key.partition(":")
+    return series in {volume.series_instance_uid, str(volume.words.series_number)} and name in {"", volume.name}
 
 
 def _decided_notes(

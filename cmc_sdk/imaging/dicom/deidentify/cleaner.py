@@ -8,7 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from cmc_sdk.imaging.dicom.deidentify.profile import Action, action_for
-from cmc_sdk.imaging.dicom.deidentify.vocabulary import MAKERS, SCHEMES, is_known_word, known_meaning
+from cmc_sdk.imaging.dicom.deidentify.vocabulary import MAKERS, SCHEMES, is_known_word, is_standard_uid, known_meaning
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -52,9 +52,9 @@ class Cleaner:
 
     def uid(self, old: str) -> str:
         """The new UID in the place of `old`, the same one every time; UIDs of the standard stay."""
-        from pydicom.uid import UID_dictionary, generate_uid
+        from pydicom.uid import generate_uid
 
-        if old in UID_dictionary:
+        if is_standard_uid(old):
             return old
         if old not in self._uids:
             self._uids[old] = str(generate_uid(prefix=None))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
-__all__ = ["CODED_WORDS", "MAKERS", "SCHEMES", "is_known_word", "known_meaning"]
+__all__ = ["CODED_WORDS", "MAKERS", "SCHEMES", "is_known_word", "is_standard_uid", "known_meaning"]
 
 _WORDS = """
     CT MR PT PET SEG RTSTRUCT OT DERIVED ORIGINAL PRIMARY SECONDARY OTHER NONE YES NO Y N U M F O L R B P A H T
@@ -63,6 +64,13 @@ def is_known_word(word: str) -> bool:
     return word in CODED_WORDS or not word
 
 
+def is_standard_uid(uid: str) -> bool:
+    """Whether the standard itself registers a UID: of a class, a transfer syntax, a coding scheme."""
+    from pydicom.uid import UID
+
+    return str(UID(uid).name) != uid
+
+
 def known_meaning(value: str, scheme: str) -> str | None:
     """The meaning of a code by pydicom's dictionaries, never by the file; None for a code that they do not hold."""
     scheme = scheme.strip()
@@ -79,7 +87,8 @@ def _meanings() -> dict[tuple[str, str], str]:
 
     found: dict[tuple[str, str], str] = {}
     for scheme in sorted(SCHEMES & set(concepts)):
-        for term in concepts[scheme].values():
+        terms: dict[str, Any] = concepts[scheme]  # type: ignore[assignment]
+        for term in terms.values():
             for value, (meaning, _) in term.items():
                 found[scheme, value] = min(found.get((scheme, value), meaning), meaning, key=len)
     older = {("SRT", old): found[("SCT", new)] for old, new in mapping["SRT"].items() if ("SCT", new) in found}
