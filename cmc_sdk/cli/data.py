@@ -1,4 +1,4 @@
-"""`cmc data`: check a data list, make a phantom, import another program's list."""
+"""`cmc data`: check a data list, make a phantom, import another program's list; DICOM is in `data_dicom`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import click
 
 from cmc_sdk.cli.console import emit_json, json_option, progress_bar
+from cmc_sdk.cli.data_dicom import anonymise, from_dicom, scan
 from cmc_sdk.cli.tables import text_table
 from cmc_sdk.errors import InputError
 
@@ -34,7 +35,12 @@ Examples:
 
 @click.group()
 def command() -> None:
-    """Check a data list, make a phantom, or import another program's list."""
+    """Check a data list, make a phantom, import another program's list, or work with DICOM."""
+
+
+command.add_command(scan)
+command.add_command(from_dicom)
+command.add_command(anonymise)
 
 
 @command.command(epilog=CHECK_EPILOG)

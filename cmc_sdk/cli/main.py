@@ -16,7 +16,7 @@ __all__ = ["cmc", "main"]
 COMMANDS = {
     "bench": "Time a bundle on this machine.",
     "bundle": "Sign a bundle, and keep the keys that are trusted.",
-    "data": "Check a data list, or make a phantom.",
+    "data": "Data lists, phantoms, and DICOM studies.",
     "demo": "The whole path on a phantom, in minutes, on a CPU.",
     "doctor": "What this machine can do.",
     "evaluate": "Measure a run or a bundle on labelled cases.",

@@ -19,7 +19,7 @@ from cmc_sdk.settings import Settings
 from cmc_sdk.training.data.documents import read_document
 from cmc_sdk.training.data.faults import schema_faults
 
-__all__ = ["Case", "Datalist", "Split", "load_datalist", "write_datalist"]
+__all__ = ["Case", "Datalist", "Split", "complete_classes", "load_datalist", "write_datalist"]
 
 Split = Literal["labelled", "unlabelled", "validation", "test"]
 
@@ -73,7 +73,7 @@ class Datalist(Settings):
     @field_validator("classes", mode="before")
     @classmethod
     def _short_classes(cls, value: Any) -> Any:
-        return _complete_classes(value) if isinstance(value, list | tuple) else value
+        return complete_classes(value) if isinstance(value, list | tuple) else value
 
     @model_validator(mode="after")
     def _check(self) -> Datalist:
@@ -166,7 +166,7 @@ def write_datalist(datalist: Datalist, path: str | os.PathLike[str]) -> Path:
     return file
 
 
-def _complete_classes(items: list[Any] | tuple[Any, ...]) -> Any:
+def complete_classes(items: list[Any] | tuple[Any, ...]) -> Any:
     """Fill in the index and colour that a short list of classes leaves out; what is wrong is left to the schema."""
     palette = ClassTable.from_names([f"class {index}" for index in range(len(items))]).classes
     completed: list[Any] = []

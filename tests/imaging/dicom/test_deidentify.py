@@ -186,6 +186,17 @@ def test_what_says_how_a_scan_was_made_stays() -> None:
     assert "John" not in dataset.to_json()
 
 
+def test_a_b_value_in_a_private_attribute_is_kept_in_the_standards(tmp_path: Path) -> None:
+    spec = SeriesSpec(size_vox=(8, 6, 3), modality="MR")
+    dataset = slice_of(spec)
+    dataset.private_block(0x0019, "SIEMENS MR HEADER", create=True).add_new(0x0C, "IS", "800")
+    save_planted(dataset, tmp_path / "in" / "a.dcm")
+    anonymise_folder(tmp_path / "in", tmp_path / "out")
+    (done,) = outputs(tmp_path / "out")
+    assert done.DiffusionBValue == 800
+    assert not [element for element in done if element.tag.is_private]
+
+
 def with_comment(marker: bytes, start: bytes, rest: bytes) -> bytes:
     text = f"{MARK} in a comment".encode()
     registration = b"\x00\x01" if start == b"\xff\x4f" else b""

@@ -89,7 +89,8 @@ def anonymise_folder(
     PS3.15's basic profile without options, read strictly: attributes of its table are removed, emptied, replaced or
     given new UIDs as it says; all private attributes go; text that the table does not name is replaced unless it is
     known to be harmless; dates, times and ages go. UIDs and patients' new names are random and the same throughout one
-    call. Geometry and pixels stay as they are, bit for bit. Files are named by patient, study and series, in numbers.
+    call. A b-value in a private attribute is moved to the standard's. Geometry and pixels stay as they are, bit for
+    bit. Files are named by patient, study and series, in numbers.
 
     Objects with words in their pixels (secondary captures, ultrasound, anything marked as burned in) or with free
     content (reports, documents, waveforms) are left out and counted. Every file is searched for the values that were
@@ -119,6 +120,7 @@ def anonymise_folder(
             if dataset is None or reason is not None:
                 left_out[reason or ""] += 1
                 continue
+            _keep_b_value(dataset)
             warnings.update(_warnings(dataset))
             identifying = identifying_values(dataset)
             patient = cleaner.clean(dataset)
@@ -173,6 +175,23 @@ def _refusal(dataset: Dataset) -> str | None:
     if "Ultrasound" in name:
         return "ultrasound: its pixels usually hold words"
     return f"{name}: its content cannot be checked for words"
+
+
+def _keep_b_value(dataset: Dataset) -> None:
+    """Say a b-value in the standard's attribute that only a private one says: without it a series' volumes are one."""
+    from cmc_sdk.imaging.dicom.attributes import Attributes
+    from cmc_sdk.imaging.dicom.private import b_value
+
+    if (
+        dataset.get("Modality") == "MR"
+        and "DiffusionBValue" not in dataset
+        and "SharedFunctionalGroupsSequence" not in dataset
+    ):
+        value = b_value(
+            Attributes(dataset)
+        )  # it reads elements as they lie in the file: nothing has looked at them yet
+        if value is not None:
+            dataset.DiffusionBValue = value
 
 
 def _warnings(dataset: Dataset) -> list[str]:
