@@ -34,7 +34,7 @@ def parse_formats(text: str) -> tuple[Format, ...]:
             raise InputError(f"format {word!r} is unknown", mend=f"give one or more of {','.join(FORMATS)}")
     if not words:
         raise InputError("no format was given", mend=f"give one or more of {','.join(FORMATS)}")
-    return tuple(cast("Format", item) for item in FORMATS if item in words)
+    return tuple(item for item in FORMATS if item in words)
 
 
 def check_sources(volumes: Mapping[str, Volume], *, formats: Sequence[Format]) -> None:

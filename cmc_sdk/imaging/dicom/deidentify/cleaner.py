@@ -23,6 +23,8 @@ _DUMMIES: dict[str, Any] = {
 }  # fmt: skip
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _CODE_VALUES = ("CodeValue", "LongCodeValue", "URNCodeValue")
+# Coded strings that an object must have; the others go where their word is unknown.
+_DUMMY_WORDS = {"ImageType": "OTHER", "FrameType": "OTHER", "ContentLabel": DUMMY_TEXT}
 _LABELS = {"SegmentLabel": ("Segment", "SegmentNumber"), "ROIName": ("ROI", "ROINumber")}
 
 
@@ -81,7 +83,7 @@ class Cleaner:
                 self.counts[int(tag), "removed"] += 1
                 continue
             action = action_for(int(tag), element.VR)
-            if element.VR == "SQ" and action != "removed":
+            if element.VR == "SQ" and action in {"cleaned", "new UID"}:
                 for item in element.value:
                     self._clean(item)
                 continue
@@ -114,9 +116,10 @@ class Cleaner:
         if vr == "CS":
             if all(is_known_word(item.strip()) for item in values):
                 return "kept"
-            if element.keyword not in {"ImageType", "FrameType"}:
+            if element.keyword not in _DUMMY_WORDS:
                 return "removed"
-            dataset[tag].value = [item if is_known_word(item.strip()) else "OTHER" for item in values]
+            dummy = _DUMMY_WORDS[element.keyword]
+            dataset[tag].value = [item if is_known_word(item.strip()) else dummy for item in values]
             return "replaced"
         if not any(item.strip() for item in values) or element.keyword in {
             *_CODE_VALUES,

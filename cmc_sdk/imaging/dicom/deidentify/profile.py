@@ -67,8 +67,8 @@ def action_for(tag: int, vr: str) -> Action:
     if named is None:
         named = next((action for value, mask, action in ranges if tag & mask == value), None)
     if named is not None:
-        # An item cannot be emptied or replaced by a dummy of its kind: none is better than one that says nothing.
-        return "removed" if vr == "SQ" and named != "new UID" else named
+        # There is no dummy of an item that would say nothing.
+        return "removed" if vr == "SQ" and named == "replaced" else named
     if vr in _TEXT or vr in {"CS", "UI", "SQ", "IS", "DS"}:
         return "cleaned"
     if vr in _DATES or (_BYTES & set(vr.split(" or ")) and tag not in _PIXELS):
