@@ -272,6 +272,16 @@ def test_a_value_that_was_missed_stops_everything(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
+def test_values_that_stand_in_every_file_by_right_stop_nothing(tmp_path: Path) -> None:
+    dataset = slice_of()
+    dataset.StationName = "CMC-SDK"  # the writer's name, in the file meta
+    dataset.StudyInstanceUID = "1.2.840.10008.5.1"  # the beginning of its class
+    dataset.FrameOfReferenceUID = pydicom.uid.PYDICOM_IMPLEMENTATION_UID
+    dataset.StudyDescription, dataset.ReferringPhysicianName = "ORIGINAL", "SIEMENS"
+    save_planted(dataset, tmp_path / "in" / "a.dcm")
+    assert anonymise_folder(tmp_path / "in", tmp_path / "out").files == 1
+
+
 def test_wrong_folders_are_refused(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     with pytest.raises(InputError, match="is not a folder"):

@@ -221,11 +221,14 @@ def _place(dataset: Dataset, patient: str, *, names: dict[tuple[str, ...], str])
 def _write(dataset: Dataset, path: Path, cleaner: Cleaner) -> None:
     """With a file meta and a preamble of our own: both may hold anything."""
     from pydicom.dataset import FileMetaDataset
+    from pydicom.uid import PYDICOM_IMPLEMENTATION_UID
 
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = dataset.SOPClassUID
     meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
     meta.TransferSyntaxUID = dataset.file_meta.TransferSyntaxUID
+    meta.ImplementationClassUID = PYDICOM_IMPLEMENTATION_UID
+    meta.ImplementationVersionName = "CMC-SDK"
     dataset.file_meta = meta
     dataset.preamble = bytes(128)
     dataset.save_as(path, enforce_file_format=True)

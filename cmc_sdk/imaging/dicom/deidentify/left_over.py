@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ __all__ = ["check_nothing_left", "identifying_values"]
 
 # Shorter ones stand in any text by chance, and so do numbers.
 _LEAST = 6
+_UID = re.compile(r"[0-9.]+")
 _VRS = {"PN", "LO", "SH", "ST", "LT", "UT", "UC", "UR", "AE", "UI", "CS"}
 
 
@@ -33,12 +35,17 @@ def check_nothing_left(path: Path, identifying: set[str], cleaned: Dataset) -> N
     Raises:
         DataError: One of them is there. It is not printed.
     """
-    kept = "\0".join(str(item) for element in _elements(cleaned) for item in _listed(element))
+    elements = (*_elements(cleaned.file_meta), *_elements(cleaned))
+    kept = "\0".join(str(item) for element in elements for item in _listed(element))
     content = path.read_bytes()
     for value in identifying - CODED_WORDS:
         if value in kept or value.upper() in MAKERS or is_standard_uid(value):
             continue
-        if value.encode("utf-8", "replace") in content or value.encode("latin-1", "replace") in content:
+        if _UID.fullmatch(value):  # a UID may begin like another one
+            found = re.search(rb"(?<![0-9.])" + re.escape(value.encode()) + rb"(?![0-9.])", content) is not None
+        else:
+            found = any(value.encode(codec, "replace") in content for codec in ("utf-8", "latin-1"))
+        if found:
             raise DataError(
                 "a value that was taken out of a file stands elsewhere in it, perhaps among its pixels",
                 mend="nothing was written; leave that series out and report the maker and model of its scanner",
