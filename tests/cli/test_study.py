@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from pydicom.datadict import keyword_for_tag
 
 from cmc_sdk import read_volume
 from tests.cli.command import Outcome
+from tests.imaging.dicom.planted import BYTES, MARKS, marks_in, planted_value, standard_tags
 from tests.imaging.dicom.series import SeriesSpec, write_series
 
 Cmc = Callable[..., Outcome]
@@ -184,3 +186,28 @@ def test_a_series_without_a_frame_of_reference_becomes_nifti_only(cmc: Cmc, bund
     assert stopped.code == 2
     assert "names no frame of reference" in stopped.error
     assert cmc(*words).code == 0
+
+
+@pytest.mark.slow
+def test_nothing_planted_in_any_header_reaches_record_report_labels_or_terminal(
+    cmc: Cmc, bundle: Path, tmp_path: Path
+) -> None:
+    # What a scan is called by its scanner is shown to the person at the terminal, to choose by; nothing else is.
+    shown = {"SeriesDescription", "ProtocolName", "SpecificCharacterSet", "SOPInstanceUID"}
+    planted = {
+        keyword_for_tag(tag): planted_value(vr, number)
+        for number, (tag, vr) in enumerate(standard_tags())
+        if tag >> 16 < 0x0030 and vr not in BYTES and planted_value(vr, number) is not None
+    }
+    # The reader asks these, and refuses what it does not know.
+    asked = {"PixelPresentation", "PresentationLUTShape", "ComplexImageComponent", "ImageType", "ModalityLUTType"}
+    extra = {key: value for key, value in planted.items() if key not in shown | asked | {"PhotometricInterpretation"}}
+    write_scan(tmp_path / "study", "CT", number=1, size=(24, 20, 4), **{**extra, "SeriesDescription": "scan"})
+    out = tmp_path / "out"
+    done = cmc("infer", bundle, "--development", "--study", tmp_path / "study", "-o", out, "--report")
+    assert done.code == 0, done.err
+    assert len(extra) > 500
+    assert done.err == ""
+    assert marks_in(tmp_path / "study")
+    assert marks_in(out) == []
+    assert [mark for mark in MARKS if mark.decode() in done.out] == []
