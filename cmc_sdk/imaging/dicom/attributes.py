@@ -21,14 +21,16 @@ class Attributes:
         encodings: Python codecs of its Specific Character Set.
     """
 
-    __slots__ = ("_dataset", "_encodings")
+    __slots__ = ("_dataset", "_elements", "_encodings")
 
     def __init__(self, dataset: Any, *, encodings: list[str] | None = None) -> None:
         self._dataset = dataset
+        # By plain integers: pydicom's own look-up makes a tag object each time, which is most of the cost of a scan.
+        self._elements: dict[int, Any] = {int(element.tag): element for element in dataset.elements()}
         self._encodings = encodings or ["iso8859"]
 
     def _value(self, tag: int) -> Any:
-        element = self._dataset.get_item(tag)
+        element = self._elements.get(tag)
         return None if element is None else element.value
 
     def _raw(self, tag: int) -> bytes | None:
@@ -36,7 +38,7 @@ class Attributes:
         return value if isinstance(value, bytes) else None
 
     def _number(self, tag: int) -> tuple[bytes | None, str]:
-        element = self._dataset.get_item(tag)
+        element = self._elements.get(tag)
         value = None if element is None else element.value
         little = getattr(element, "is_little_endian", True)
         return (value if isinstance(value, bytes) else None), ("<" if little else ">")
@@ -133,12 +135,12 @@ class Attributes:
 
     def items(self, tag: int) -> list[Attributes]:
         """The items of a sequence; empty where it is absent or is none."""
-        if self._dataset.get_item(tag) is None:
+        if tag not in self._elements:
             return []
         value = self._dataset[tag].value
         if not hasattr(value, "__iter__") or isinstance(value, (bytes, str)):
             return []
-        return [Attributes(item, encodings=self._encodings) for item in value if hasattr(item, "get_item")]
+        return [Attributes(item, encodings=self._encodings) for item in value if hasattr(item, "elements")]
 
     def first(self, tag: int) -> Attributes | None:
         """The first item of a sequence."""
@@ -148,9 +150,9 @@ class Attributes:
     def block(self, group: int, creator: str) -> int | None:
         """Where a maker's private attributes begin in `group`: element 0xEE of it has the tag `block | 0xEE`."""
         for element in range(0x10, 0x20):
-            if self.text(group << 16 | element).upper() == creator.upper():
+            if group << 16 | element in self and self.text(group << 16 | element).upper() == creator.upper():
                 return group << 16 | element << 8
         return None
 
     def __contains__(self, tag: int) -> bool:
-        return self._dataset.get_item(tag) is not None
+        return tag in self._elements

@@ -30,7 +30,7 @@ def classic_frame(attributes: Attributes, *, instance: Instance) -> Frame:
     """
     words = instance.words
     kinds = kinds_of(words.image_type)
-    block = attributes.block(0x0019, "SIEMENS MR HEADER")
+    block = attributes.block(0x0019, "SIEMENS MR HEADER") if instance.modality == "MR" else None
     direction = attributes.doubles(0x00189089) or (() if block is None else attributes.doubles(block | 0x0E))
     keys = (
         "\\".join(words.image_type),

@@ -1,0 +1,1 @@
+"""Scanning and reading DICOM, beside pydicom alone."""
