@@ -7,6 +7,9 @@ from typing import Any
 
 __all__ = ["Attributes"]
 
+_LONG = 1024
+# An item without content is eight bytes of file and a thousand of memory.
+_EMPTY_ITEM, _MOST_EMPTY_ITEMS = b"\xfe\xff\x00\xe0\0\0\0\0", 1000
 _SPACES = " \0\t\r\n"
 
 
@@ -57,8 +60,10 @@ class Attributes:
         value = self._value(tag)
         if isinstance(value, bytes):
             value = value.decode("latin-1")
-        if not isinstance(value, str) or not value:
+        if not isinstance(value, str) or not (value := value.strip(_SPACES)):
             return ()
+        if not value.isprintable() or len(value) > _LONG:
+            value = _printable(value)
         words = tuple(word.strip(_SPACES) for word in value.split("\\"))
         return words if any(words) else ()
 
@@ -74,7 +79,7 @@ class Attributes:
             text = text or decode_bytes(value, self._encodings, {0x0D, 0x0A, 0x09, 0x0C})
         except (LookupError, UnicodeError, ValueError):
             text = value.decode("latin-1")
-        return " ".join("".join(ch if ch.isprintable() else " " for ch in text).split())
+        return " ".join(_printable(text).split())
 
     def decimals(self, tag: int, *, count: int) -> tuple[float, ...] | None:
         """Exactly `count` numbers written as text (DS, IS), NaN and infinities included."""
@@ -137,6 +142,9 @@ class Attributes:
         """The items of a sequence; empty where it is absent or is none."""
         if tag not in self._elements:
             return []
+        raw = self._raw(tag)
+        if raw is not None and raw.count(_EMPTY_ITEM) > _MOST_EMPTY_ITEMS:
+            return []
         value = self._dataset[tag].value
         if not hasattr(value, "__iter__") or isinstance(value, (bytes, str)):
             return []
@@ -156,3 +164,8 @@ class Attributes:
 
     def __contains__(self, tag: int) -> bool:
         return tag in self._elements
+
+
+def _printable(text: str) -> str:
+    """What a person can read of it: no control characters, and no more than fits a table."""
+    return "".join(letter if letter.isprintable() else " " for letter in text[:_LONG])

@@ -7,6 +7,7 @@ import re
 import shutil
 import stat
 import tempfile
+import weakref
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -35,6 +36,14 @@ class Files:
     paths: list[Path] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
     holds: object = None
+
+
+class _Unpacked:
+    """A folder that is removed once nothing holds this any more, and when the process ends."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="cmc-dicom-"))
+        weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
 
 
 def list_files(path: str | os.PathLike[str], *, limits: DicomLimits) -> Files:
@@ -135,12 +144,8 @@ def _zip(path: Path, *, limits: DicomLimits) -> Files:
         with zipfile.ZipFile(path) as archive:
             members = [member for member in archive.infolist() if not member.is_dir()]
             _check_members(path, members, limits=limits, mend=mend)
-            holder = tempfile.TemporaryDirectory(prefix="cmc-dicom-")
-            try:
-                paths = list(_unpack(archive, members, Path(holder.name), path=path))
-            except BaseException:
-                holder.cleanup()
-                raise
+            holder = _Unpacked()
+            paths = list(_unpack(archive, members, holder.folder, path=path))
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
         raise DataError(f"{path} cannot be unpacked: {error}", mend="pack it again, or give the folder") from error
     return Files(paths, holds=holder)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
+import time
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -13,9 +16,11 @@ from cmc_sdk.imaging.dicom.attributes import Attributes
 from cmc_sdk.imaging.dicom.limits import DicomLimits
 from cmc_sdk.imaging.dicom.refusal import DicomError
 
-__all__ = ["Header", "is_dicom", "read_dataset", "read_header"]
+__all__ = ["Header", "is_dicom", "quiet", "read_dataset", "read_header"]
 
 _COPY_AGAIN = "copy it again from its source"
+# Far more than any header of a scanner needs.
+_CPU_S, _BYTES_PER_CPU_S = 1.0, 4e6
 _UNDEFINED = 0xFFFFFFFF
 _PIXEL_TAGS = {0x7FE00008: "floating point", 0x7FE00009: "floating point", 0x7FE00010: ""}
 _LONG_VRS = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
@@ -50,17 +55,25 @@ class Header:
 
     def meta_text(self, tag: int) -> str:
         """A UID of the file meta information."""
-        return _uid(self.meta, tag)
+        return self.meta.text(tag)
 
 
 class _Bounded:
-    """A file that pydicom may read: never past its end, so that a false length cannot ask for memory."""
+    """A file that pydicom may read: never past its end, so that a false length cannot ask for memory.
+
+    A parser turns eight bytes into an object of a thousand: processor time is bounded too, by the size of the file.
+    """
 
     def __init__(self, handle: BinaryIO, *, size: int, most: int, path: Path) -> None:
         self._handle, self._size, self._left, self._path = handle, size, most, path
         self.seek, self.tell, self.name = handle.seek, handle.tell, ""
+        self._reads = 0
+        self._until = time.thread_time() + _CPU_S + size / _BYTES_PER_CPU_S
 
     def read(self, length: int = -1) -> bytes:
+        self._reads += 1
+        if self._reads % 4096 == 0 and time.thread_time() > self._until:
+            raise DicomError("damaged", f"{self._path}: its header has no end", mend=_COPY_AGAIN)
         if length < 0 or length > 4096:
             room = max(0, self._size - self._handle.tell())
             length = room if length < 0 else min(length, room)
@@ -70,6 +83,14 @@ class _Bounded:
                     "too large", f"{self._path}: its header is larger than is allowed", mend="raise max_header_bytes"
                 )
         return self._handle.read(length)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without pydicom's warnings: they quote values, which may be a patient's."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def is_dicom(start: bytes) -> bool:
@@ -93,12 +114,8 @@ def read_header(path: Path, *, limits: DicomLimits) -> Header | None:
             return _parse(handle, path=path, size=size, limits=limits, bare=start[128:132] != b"DICM")
     except DicomError:
         raise
-    except OSError as error:
-        if error.strerror:
-            raise DicomError("damaged", f"{path} cannot be read: {error.strerror}", mend=_COPY_AGAIN) from error
-        raise _damaged(path, error) from error
-    except (RecursionError, MemoryError) as error:
-        raise _damaged(path, error) from error
+    except OSError as error:  # of the disk, with a reason; or of pydicom, without
+        raise _damaged(path, error.strerror or error) from error
     except Exception as error:  # whatever a parser raises on hostile bytes is one thing to the user
         raise _damaged(path, error) from error
 
@@ -112,8 +129,7 @@ def read_dataset(path: Path) -> Any:
     from pydicom import dcmread
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet():
             return dcmread(path, stop_before_pixels=True, force=True)
     except Exception as error:
         raise _damaged(path, error) from error
@@ -137,16 +153,12 @@ def _parse(handle: BinaryIO, *, path: Path, size: int, limits: DicomLimits, bare
         file_bytes=size,
         attributes=Attributes(dataset, encodings=encodings),
         meta=meta,
-        transfer_syntax=_uid(meta, 0x00020010) or "1.2.840.10008.1.2",
+        transfer_syntax=meta.text(0x00020010) or "1.2.840.10008.1.2",
         little_endian=little is not False,
         pixel_offset=offset,
         pixel_bytes=length,
         pixel_kind=kind,
     )
-
-
-def _uid(meta: Attributes, tag: int) -> str:
-    return meta.text(tag)
 
 
 def _refuse_deflated(start: bytes, *, path: Path) -> None:
@@ -180,6 +192,6 @@ def _pixels(
     return offset, None if length == _UNDEFINED else length, _PIXEL_TAGS[tag]
 
 
-def _damaged(path: Path, error: BaseException) -> DicomError:
-    reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+def _damaged(path: Path, error: Exception | str) -> DicomError:
+    reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
     return DicomError("damaged", f"{path} cannot be read as DICOM ({reason})", mend=_COPY_AGAIN)

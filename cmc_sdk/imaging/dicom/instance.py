@@ -111,6 +111,7 @@ def _check_class(sop_class: str, *, modality: str, header: Header) -> None:
         return
     from pydicom.uid import UID
 
+    sop_class, modality = sop_class[:64], modality[:16]
     name = _NEW_CLASSES.get(sop_class) or (UID(sop_class).name if sop_class else "no SOP class")
     if "Color" in name:
         raise _colour(header)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cmc_sdk.imaging.dicom.frames import Frame
-from cmc_sdk.imaging.dicom.header import read_header
+from cmc_sdk.imaging.dicom.header import quiet, read_header
 from cmc_sdk.imaging.dicom.limits import DicomLimits
 from cmc_sdk.imaging.dicom.refusal import DicomError
 
@@ -33,7 +33,8 @@ def true_values(plane: npt.NDArray[Any], *, frame: Frame) -> npt.NDArray[np.floa
 def _table(frame: Frame) -> tuple[int, npt.NDArray[np.float32]]:
     """First mapped value, and the table (PS3.3 C.11.1.1): 0 entries mean 65,536."""
     instance = frame.instance
-    header = read_header(instance.path, limits=DicomLimits())
+    with quiet():
+        header = read_header(instance.path, limits=DicomLimits())
     item = None if header is None else header.attributes.first(0x00283000)
     if header is not None and item is not None:
         descriptor = item.shorts(0x00283002)

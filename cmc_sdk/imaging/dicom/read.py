@@ -73,7 +73,7 @@ def read_series(series: SeriesVolume, *, irregular: IrregularPolicy = "refuse") 
         stack.affine_mm,
         slope=slope,
         intercept=intercept,
-        name=str(series.folder),
+        name=str(series.path),
         header=source,
         notes=(*series.notes, *notes),
     )

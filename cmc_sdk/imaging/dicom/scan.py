@@ -11,7 +11,7 @@ from pathlib import Path
 from cmc_sdk.imaging.dicom.files import list_files
 from cmc_sdk.imaging.dicom.frames import Frame
 from cmc_sdk.imaging.dicom.grouping import Group, group_series, without_duplicates
-from cmc_sdk.imaging.dicom.header import read_header
+from cmc_sdk.imaging.dicom.header import quiet, read_header
 from cmc_sdk.imaging.dicom.instance import DIRECTORY_CLASS, frames_of, series_key
 from cmc_sdk.imaging.dicom.limits import DicomLimits
 from cmc_sdk.imaging.dicom.refusal import DicomError, Refusal
@@ -59,7 +59,11 @@ def scan_dicom(
         DataError: The path does not exist, or is over a limit. Whatever is wrong with a single file or series is in
             `DicomScan.refused` instead.
     """
-    limits = limits or DicomLimits()
+    with quiet():
+        return _scan(path, progress=progress, limits=limits or DicomLimits())
+
+
+def _scan(path: str | os.PathLike[str], *, progress: Progress | None, limits: DicomLimits) -> DicomScan:
     files = list_files(path, limits=limits)
     refused = list(files.refused)
     series: dict[str, list[Frame]] = defaultdict(list)
@@ -92,7 +96,7 @@ def scan_dicom(
     for frames in series.values():
         for group in group_series(frames):
             try:
-                volumes.append(_volume(group, limits=limits, holds=files.holds))
+                volumes.append(_volume(group, limits=limits, scan_path=Path(path), holds=files.holds))
             except DicomError as error:
                 refused.append(_of_group(error, group))
     for key, errors in troubles.items():
@@ -107,9 +111,10 @@ def scan_dicom(
     return DicomScan(Path(path), tuple(volumes), tuple(refused), len(files.paths), holds=files.holds)
 
 
-def _volume(group: Group, *, limits: DicomLimits, holds: object) -> SeriesVolume:
+def _volume(group: Group, *, limits: DicomLimits, scan_path: Path, holds: object) -> SeriesVolume:
     frames, dropped = without_duplicates(group.frames)
-    return series_volume(stack(frames, limits=limits), group=group, dropped=dropped, limits=limits, holds=holds)
+    made = stack(frames, limits=limits)
+    return series_volume(made, group=group, dropped=dropped, limits=limits, path=scan_path, holds=holds)
 
 
 def _of_group(error: DicomError, group: Group) -> Refusal:

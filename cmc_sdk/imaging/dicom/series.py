@@ -47,6 +47,9 @@ class SeriesVolume:
         files: How many files they lie in.
         voxel_bytes: Of the volume in memory, as stored.
         order: Its place among the volumes of its series.
+        path: The file, folder or zip that was scanned.
+        stack: For `read_series`.
+        holds: The temporary folder of an unpacked zip.
     """
 
     series_instance_uid: str
@@ -70,14 +73,10 @@ class SeriesVolume:
     frames: tuple[SourceFrame, ...] = field(repr=False)
     files: int
     voxel_bytes: int
-    order: tuple[float, ...] = field(repr=False)
+    order: tuple[tuple[float, str], ...] = field(repr=False)
+    path: Path = field(repr=False)
     stack: Stack = field(repr=False, compare=False)
     holds: object = field(default=None, repr=False, compare=False)
-
-    @property
-    def folder(self) -> Path:
-        """Of its first file."""
-        return self.frames[0].path.parent
 
     @property
     def label(self) -> str:
@@ -88,7 +87,7 @@ class SeriesVolume:
 
 
 def series_volume(
-    stack: Stack, *, group: Group, dropped: int, limits: DicomLimits, holds: object = None
+    stack: Stack, *, group: Group, dropped: int, limits: DicomLimits, path: Path, holds: object = None
 ) -> SeriesVolume:
     """Describe a stack.
 
@@ -134,15 +133,19 @@ def series_volume(
         frames=tuple(source_frame(frame) for frame in stack.frames),
         files=len(instances),
         voxel_bytes=voxel_bytes,
-        order=(
-            -1.0 if first.b_value is None else first.b_value,
-            first.echo_number or 0.0,
-            first.echo_time_ms or 0.0,
-            float(instance.words.series_number or 0),
-        ),
+        order=tuple(_sortable(value) for _, value in group.traits),
+        path=path,
         stack=stack,
         holds=holds,
     )
+
+
+def _sortable(value: str) -> tuple[float, str]:
+    """Numbers by size, words after them."""
+    try:
+        return (float(value), value)
+    except ValueError:
+        return (float("inf"), value)
 
 
 def is_scaled_by_frame(stack: Stack) -> bool:

@@ -143,7 +143,6 @@ def stack(frames: Sequence[Frame], *, limits: DicomLimits) -> Stack:
     slant = (positions[-1] - positions[0]) / (along[-1] - along[0])
     _check_line(positions, along, slant, tolerance=max(SAME_PLACE_MM, 0.1 * float(spacing.min())))
     irregular, plan, gaps, notes_of_grid = _grid(along)
-    notes += notes_of_grid
     tilt = math.degrees(math.acos(min(1.0, 1.0 / float(np.linalg.norm(slant)))))
     if tilt > 60.0:
         raise DicomError(
@@ -151,6 +150,7 @@ def stack(frames: Sequence[Frame], *, limits: DicomLimits) -> Stack:
         )
     if tilt > 0.1:
         notes.append(f"the stack is sheared by {tilt:.1f}° (gantry tilt); the grid keeps the shear")
+    notes += notes_of_grid
     step = slant * (along[-1] - along[0]) / (len(plan) - 1)
     lps = np.eye(4)
     lps[:3, 0], lps[:3, 1], lps[:3, 2], lps[:3, 3] = row * spacing[1], column * spacing[0], step, positions[0]
@@ -180,7 +180,7 @@ def _grid(along: Vector) -> tuple[Irregular | None, tuple[Blend, ...], frozenset
                 mend="export each block of slices as a series of its own",
             )
         exact = dict(zip(places.tolist(), range(count), strict=True))
-        plan = _blends(along, along[0] + base * np.arange(places[-1] + 1), exact=exact)
+        plan = _blends(places.astype(np.float64), np.arange(places[-1] + 1.0), exact=exact)
         where = ", ".join(str(index + 1) for index in missing[:8]) + (", …" if len(missing) > 8 else "")
         note = f"{len(missing)} of {len(plan)} slices are missing (from below: {where})"
         return "missing slices", plan, frozenset(missing), [note]

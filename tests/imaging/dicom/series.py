@@ -12,7 +12,7 @@ import numpy as np
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
 from pydicom.valuerep import DSfloat
 
 from tests.imaging.grids import AXIS_ORDERS, rotation, signed_permutation
@@ -201,13 +201,21 @@ def enhanced(spec: SeriesSpec, voxels: np.ndarray, *, order: np.ndarray) -> Data
     return dataset
 
 
-def save(dataset: Dataset, path: Path, *, implicit: bool = False) -> Path:
+def save(dataset: Dataset, path: Path, *, implicit: bool = False, big_endian: bool = False) -> Path:
     """Write a data set as a DICOM file."""
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = dataset.SOPClassUID
     meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-    meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
-    file = FileDataset(str(path), dataset, preamble=b"\0" * 128, file_meta=meta)
+    plain = ExplicitVRBigEndian if big_endian else ExplicitVRLittleEndian
+    meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else plain
+    file = FileDataset(
+        str(path),
+        dataset,
+        preamble=b"\0" * 128,
+        file_meta=meta,
+        is_implicit_VR=implicit,
+        is_little_endian=not big_endian,
+    )
     file.save_as(path, enforce_file_format=True)
     return path
 
