@@ -97,7 +97,7 @@ class _DecoderProcess:
                 raise self._died(pixels)
             if answer["error"] is not None:
                 raise DicomError("decoder", answer["error"], mend=answer["mend"])
-            view = memoryview(plane).cast("B") if plane.size else memoryview(b"")
+            view = plane.data.cast("B")
             at = 0
             while at < len(view):
                 part = self._child.stdout.readinto(view[at:])  # type: ignore[attr-defined]
