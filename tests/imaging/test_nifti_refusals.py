@@ -10,9 +10,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from cmc_sdk import Volume, read_volume, write_volume
+from cmc_sdk import Volume, write_volume
 from cmc_sdk.errors import DataError, GeometryError, InputError, ResourceError
 from cmc_sdk.imaging import nifti
+from cmc_sdk.imaging.nifti import read_volume
 from tests.imaging.grids import patch, save_nifti
 
 
