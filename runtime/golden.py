@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import gzip
 import io
-import json
+import math
+import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import nibabel
 import numpy as np
 
-from cmc_sdk.errors import BundleError
+from cmc_sdk.bundle.strict_json import parse_json
+from cmc_sdk.errors import BundleError, CmcError
 from cmc_sdk.imaging.volume import Volume
 from cmc_sdk.settings import Settings
 
 __all__ = ["INDEX_PATH", "GoldenCase", "GoldenRun", "decode_volume", "encode_volume", "read_golden", "write_index"]
 
 INDEX_PATH = "golden/golden.json"
+_MAX_BYTES = 256 << 20
+_NIBABEL_ERRORS = (nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError)
 
 
 class GoldenRun(Settings):
@@ -67,12 +71,26 @@ def decode_volume(content: bytes, *, name: str) -> Volume:
         BundleError: The bytes are not such a file.
     """
     try:
-        raw = gzip.decompress(content)
+        raw = _unpacked(content)
         image: Any = nibabel.Nifti1Image.from_stream(io.BytesIO(raw))
         array = np.asarray(image.dataobj)
         return Volume(array, np.asarray(image.affine, dtype=np.float64), name=name)
-    except (OSError, EOFError, ValueError, nibabel.filebasedimages.ImageFileError) as error:
+    except (OSError, EOFError, ValueError, zlib.error, *_NIBABEL_ERRORS, CmcError) as error:
         raise BundleError(f"{name} is not a golden volume: {error}", mend="get the bundle again") from error
+
+
+def _unpacked(content: bytes) -> bytes:
+    """The bytes of a packed NIfTI file: as many as its header says, since a few packed kilobytes may be terabytes."""
+    with gzip.GzipFile(fileobj=io.BytesIO(content)) as packed:
+        head = packed.read(348)
+        header: Any = nibabel.Nifti1Header(head)  # type: ignore[no-untyped-call]
+        size = int(header["vox_offset"]) + math.prod(header.get_data_shape()) * header.get_data_dtype().itemsize
+        if not len(head) < size <= _MAX_BYTES:
+            raise ValueError(f"its header claims {size} bytes; {_MAX_BYTES} are allowed")
+        raw = head + packed.read(size - len(head))
+        if len(raw) != size or packed.read(1):
+            raise ValueError(f"it is not as long as its header says, {size} bytes")
+    return raw
 
 
 def write_index(cases: tuple[GoldenCase, ...]) -> bytes:
@@ -90,7 +108,7 @@ def read_golden(read: Callable[[str], bytes]) -> tuple[tuple[GoldenCase, ...], M
         BundleError: The bundle has no golden cases, or they are not as written by the export.
     """
     try:
-        cases = _Index.model_validate(json.loads(read(INDEX_PATH))).cases
+        cases = _Index.model_validate(parse_json(read(INDEX_PATH), name=INDEX_PATH)).cases
     except ValueError as error:
         raise BundleError(f"{INDEX_PATH} is not an index of golden cases", mend="export the bundle again") from error
     paths = [path for case in cases for path in case.images.values()]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,12 @@ import click
 
 from cmc_sdk.bundle.manifest import IntensityRule
 from cmc_sdk.bundle.reader import Bundle, open_bundle
+from cmc_sdk.bundle.strict_json import parse_json
 from cmc_sdk.bundle.trust import require_trust
 from cmc_sdk.cli.console import emit_json, json_option, stdout
 from cmc_sdk.cli.tables import text_table
 from cmc_sdk.cli.trusting import chosen_trust, trust_options
+from cmc_sdk.errors import BundleError
 
 EPILOG = "Example: cmc info liver.cmc --trust trust.json"
 
@@ -36,7 +37,7 @@ def command(bundle: Path, trust: Path | None, development: bool, as_json: bool) 
 def describe(bundle: Bundle) -> dict[str, Any]:
     """The manifest, the sha256 of its bytes, and the figures of `parity.json` (None without one), for JSON."""
     paths = {entry.path for entry in bundle.manifest.files}
-    parity = json.loads(bundle.read("parity.json")) if "parity.json" in paths else None
+    parity = parse_json(bundle.read("parity.json"), name="parity.json") if "parity.json" in paths else None
     return {
         "path": str(bundle.path),
         "manifest_sha256": bundle.manifest_sha256,
@@ -49,8 +50,11 @@ def describe(bundle: Bundle) -> dict[str, Any]:
 
 def print_parity(parity: Mapping[str, Any] | None) -> None:
     """A table for each precision that the bundle was gated in."""
-    for precision, report in (parity or {}).items():
-        _print_gate(precision, report)
+    try:
+        for precision, report in (parity or {}).items():
+            _print_gate(precision, report)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise BundleError("parity.json is not what `cmc export` writes", mend="export the bundle again") from error
 
 
 def _print_gate(precision: str, parity: Mapping[str, Any]) -> None:

@@ -63,6 +63,10 @@ def read_graph(bundle: Bundle, graph: Graph) -> GraphFile:
     """
     data = bundle.read(graph.path)
     if graph.weights is not None:
+        if not data.lstrip().startswith(b"<?xml"):
+            # A library tells formats apart by content: an ONNX file here would not be looked through.
+            message = f"{bundle.path}: {graph.path} has weights beside it but is not OpenVINO's format"
+            raise BundleError(message, mend="export the bundle again")
         return GraphFile(graph, data, bundle.read(graph.weights))
     refuse_external_data(data, name=f"{bundle.path}: {graph.path}")
     return GraphFile(graph, data)

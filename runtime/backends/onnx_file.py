@@ -21,6 +21,8 @@ _PATHS: dict[str, dict[int, str]] = {
     "tensor": {},
 }
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14
+# A node that stands for a compiled engine, usually one in a file whose path it gives; some libraries load it.
+_OP_TYPE, _ENGINE = 4, b"EPContext"
 _MAX_DEPTH = 32
 
 
@@ -32,7 +34,7 @@ def refuse_external_data(data: bytes, *, name: str) -> None:
         name: What to call it in messages.
 
     Raises:
-        BundleError: A tensor refers to another file, or the content is not a well-formed ONNX model.
+        BundleError: A tensor or an engine lies in another file, or the content is not a well-formed ONNX model.
     """
     try:
         _walk(memoryview(data), "model", 0, name)
@@ -59,6 +61,7 @@ def _walk(view: memoryview, kind: str, depth: int, name: str) -> None:
             if end > len(view):
                 raise ValueError("a field is longer than the file")
             external = kind == "tensor" and number == _EXTERNAL_DATA
+            external |= kind == "node" and number == _OP_TYPE and view[position:end] == _ENGINE
             if number in _PATHS[kind]:
                 _walk(view[position:end], _PATHS[kind][number], depth + 1, name)
             position = end
@@ -66,7 +69,8 @@ def _walk(view: memoryview, kind: str, depth: int, name: str) -> None:
             raise ValueError("unknown wire type")
         if external:
             raise BundleError(
-                f"{name} keeps weights in another file", mend="export the bundle again, with weights embedded"
+                f"{name} keeps weights or an engine in another file",
+                mend="export the bundle again, with weights embedded",
             )
     if position > len(view):
         raise ValueError("a field is longer than the file")

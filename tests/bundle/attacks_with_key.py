@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import json
 import os
+import zlib
 from pathlib import Path
 
 from hypothesis import strategies as st
@@ -112,6 +113,16 @@ def hostile_json_elsewhere(bundle: Path, draw: Draw) -> Refusal:
     return _sign(bundle, name)
 
 
+def figures_that_are_none(bundle: Path, draw: Draw) -> Refusal:
+    runs = {"limits": {"min_dice": 0.999, "max_flips": 0.0001}, "reference": "torch", "runs": []}
+    wrong = draw(st.integers(1) | st.text(min_size=1) | st.just([1]) | st.just({"runs": [{}]}))
+    key = draw(st.sampled_from(["limits", "runs", ""]))
+    document = {"f32": {**runs, key: wrong} if key else wrong}
+    (bundle / "parity.json").write_text(json.dumps(document))
+    relist(bundle, "parity.json")
+    return _sign(bundle, "parity.json is not what")
+
+
 def any_value_elsewhere(bundle: Path, draw: Draw) -> Refusal:
     name = draw(st.sampled_from(["parity.json", "golden/golden.json"]))
     document = json.loads((bundle / name).read_text())
@@ -140,7 +151,12 @@ def a_volume_that_unpacks_without_end(bundle: Path, draw: Draw) -> Refusal:
         content[at] ^= 1 << draw(st.integers(0, 7))
     packed = gzip.compress(bytes(content), mtime=0)
     if how == "long":
-        packed = gzip.compress(bytes(content) + bytes(draw(st.integers(300, 400)) << 20), 1, mtime=0)
+        packer = zlib.compressobj(1, zlib.DEFLATED, 31)
+        parts = [
+            packer.compress(content),
+            *(packer.compress(bytes(1 << 20)) for _ in range(draw(st.integers(300, 400)))),
+        ]
+        packed = b"".join([*parts, packer.flush()])
     if how == "cut":
         packed = packed[: draw(st.integers(0, len(packed) - 1))]
     (bundle / name).write_bytes(packed)
@@ -172,7 +188,7 @@ def weights_elsewhere(bundle: Path, draw: Draw) -> Refusal:
         model.graph.node.append(onnx.helper.make_node("EPContext", [], ["w"], domain="com.microsoft", **words))
     (bundle / name).write_bytes(model.SerializeToString())
     relist(bundle, name)
-    return _sign(bundle, "in another file")
+    return _sign(bundle, "engine in another file")
 
 
 def no_graph(bundle: Path, draw: Draw) -> Refusal:
@@ -185,6 +201,6 @@ def no_graph(bundle: Path, draw: Draw) -> Refusal:
 
 WITH_KEY = (
     another_schema, a_path_outside, a_claimed_size, a_key_twice, nested_deep, no_json, any_value_of_the_manifest,
-    hostile_json_elsewhere, any_value_elsewhere, weights_elsewhere, no_graph,
+    hostile_json_elsewhere, figures_that_are_none, any_value_elsewhere, weights_elsewhere, no_graph,
 )  # fmt: skip
 RARELY = (a_long_manifest, a_volume_that_unpacks_without_end)

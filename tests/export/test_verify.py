@@ -33,7 +33,9 @@ def rewrite(bundle: Path, target: Path, **changes: object) -> Path:
 
 def test_a_good_bundle_passes_on_every_backend(exported: Exported) -> None:
     stages: list[str] = []
-    report = verify_bundle(exported.bundle, progress=lambda stage, done, total: stages.append(stage))
+    report = verify_bundle(
+        exported.bundle, trust="development", progress=lambda stage, done, total: stages.append(stage)
+    )
     assert report, report.faults
     assert report.precision == {"openvino": "f32", "onnxruntime": "f32"}
     # Two backends against golden and each other, four modality runs: both twice, ct alone, mr alone.
@@ -46,7 +48,7 @@ def test_a_good_bundle_passes_on_every_backend(exported: Exported) -> None:
 
 
 def test_one_backend_alone(exported: Exported) -> None:
-    report = verify_bundle(exported.bundle, backends=["onnxruntime"])
+    report = verify_bundle(exported.bundle, trust="development", backends=["onnxruntime"])
     assert report
     assert {run.backend for run in report.runs} == {"onnxruntime"}
 
@@ -57,7 +59,9 @@ def test_other_golden_labels_fail_with_class_and_figure(exported: Exported, tmp_
         return encode_volume(volume.with_array(np.array([0, 2, 1], np.uint8)[volume.stored]))
 
     path = "golden/synthetic/run-0/labels_ct.nii.gz"
-    report = verify_bundle(rewrite(exported.bundle, tmp_path / "other.cmc", **{path: swap}), backends=["onnxruntime"])
+    report = verify_bundle(
+        rewrite(exported.bundle, tmp_path / "other.cmc", **{path: swap}), trust="development", backends=["onnxruntime"]
+    )
     assert not report
     assert "onnxruntime against golden, ct of synthetic with ct + mr: class liver: Dice 0" in report.faults[0]
 
@@ -70,23 +74,23 @@ def test_a_changed_byte_is_refused(exported: Exported, tmp_path: Path) -> None:
     content[len(content) // 2] ^= 1
     graph.write_bytes(content)
     with pytest.raises(BundleError, match=r"decoder_mr\.onnx is not the file that the manifest lists"):
-        verify_bundle(copy)
+        verify_bundle(copy, trust="development")
 
 
 def test_a_golden_volume_that_cannot_be_read_is_named(exported: Exported, tmp_path: Path) -> None:
     path = "golden/synthetic/image_ct.nii.gz"
     broken = rewrite(exported.bundle, tmp_path / "broken.cmc", **{path: b"no volume"})
     with pytest.raises(BundleError, match=r"image_ct\.nii\.gz is not a golden volume"):
-        verify_bundle(broken)
+        verify_bundle(broken, trust="development")
     broken = rewrite(exported.bundle, tmp_path / "index.cmc", **{"golden/golden.json": b"{}"})
     with pytest.raises(BundleError, match="is not an index of golden cases"):
-        verify_bundle(broken)
+        verify_bundle(broken, trust="development")
 
 
 def test_no_backend_is_named(exported: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verify_module, "installed_backends", tuple)
     with pytest.raises(BackendError, match="no inference backend is installed"):
-        verify_bundle(exported.bundle)
+        verify_bundle(exported.bundle, trust="development")
 
 
 def test_verify_needs_neither_torch_nor_onnx(exported: Exported) -> None:
@@ -98,7 +102,7 @@ def test_verify_needs_neither_torch_nor_onnx(exported: Exported) -> None:
         "            raise ModuleNotFoundError(name)\n"
         "sys.meta_path.insert(0, Block())\n"
         "from cmc_sdk.cli.main import main\n"
-        "main(['verify', sys.argv[1], '--backend', 'onnxruntime'])\n"
+        "main(['verify', sys.argv[1], '--development', '--backend', 'onnxruntime'])\n"
     )
     words = [sys.executable, "-c", program, str(exported.bundle)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)

@@ -41,7 +41,7 @@ def test_embedded_weights_pass(nested):
 def test_an_initializer_in_another_file_is_refused():
     found = model()
     point_outside(found.graph.initializer[0])
-    with pytest.raises(BundleError, match=r"g\.onnx keeps weights in another file"):
+    with pytest.raises(BundleError, match=r"g\.onnx keeps weights or an engine in another file"):
         refuse_external_data(found.SerializeToString(), name="g.onnx")
 
 
