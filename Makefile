@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO ?= demo
 
-.PHONY: demo test test-fast test-cpp lint bench bench-encoder bench-core bench-contract bench-method bench-inference bench-parity clean
+.PHONY: demo test test-fast test-cpp lint bench bench-encoder bench-core bench-contract bench-method bench-inference bench-parity bench-dicom clean
 
 demo: $(STAMP)
 	$(BIN)/cmc demo --output $(DEMO)
@@ -29,7 +29,7 @@ lint: $(STAMP)
 	ln -s $(CURDIR)/cmc_sdk/* $(CURDIR)/training $(CURDIR)/export $(CURDIR)/runtime build/types/cmc_sdk/
 	cd build/types && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml --package cmc_sdk
 
-bench: bench-encoder bench-core bench-contract bench-inference bench-method
+bench: bench-encoder bench-core bench-contract bench-inference bench-method bench-dicom
 
 bench-encoder: $(STAMP)
 	$(BIN)/python -m benchmarks.encoder
@@ -45,6 +45,9 @@ bench-method: $(STAMP)
 
 bench-inference: $(STAMP)
 	$(BIN)/python -m benchmarks.inference
+
+bench-dicom: $(STAMP)
+	$(BIN)/python -m benchmarks.dicom
 
 # RUN=runs/NAME: the run whose network is exported and compared.
 bench-parity: $(STAMP)

@@ -100,7 +100,6 @@ class Instance:
     multi_frame: bool
     layout: PixelLayout
     words: SequenceWords
-    tilt_deg: float | None = None
     notes: tuple[str, ...] = ()
 
 

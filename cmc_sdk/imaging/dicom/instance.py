@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 
 from cmc_sdk.imaging.dicom.attributes import Attributes
@@ -71,6 +70,8 @@ def _instance(header: Header) -> Instance:
     _check_class(sop_class, modality=modality, header=header)
     if not attributes.text(0x0020000E):
         notes.append("the files name no series; those of one folder were taken together")
+    if attributes.text(0x00282110) == "01":
+        notes.append("its pixels were once compressed with loss")
     image_type = tuple(word.upper() for word in attributes.words(0x00080008))
     if {"LOCALIZER", "SCOUT"} & set(image_type):
         raise DicomError("localizer", f"{path} is a localizer", mend="give the scan itself")
@@ -84,7 +85,6 @@ def _instance(header: Header) -> Instance:
     number_of_frames = attributes.integer(0x00280008)
     frames = 1 if number_of_frames is None else number_of_frames
     layout = _layout(header, rows=rows, columns=columns, frames=frames)
-    tilt = attributes.decimal(0x00181120)
     return Instance(
         path=path,
         file_bytes=header.file_bytes,
@@ -101,7 +101,6 @@ def _instance(header: Header) -> Instance:
         multi_frame=0x52009230 in attributes,
         layout=layout,
         words=_words(attributes, image_type=image_type),
-        tilt_deg=tilt if tilt is not None and math.isfinite(tilt) else None,
         notes=tuple(notes),
     )
 

@@ -119,10 +119,19 @@ def choose(scan: DicomScan, *, series: str | None = None) -> SeriesVolume:
     if not found and scan.series:
         raise DataError(f"{scan.path} has no volume {series!r}, only {_listed(scan.series)}", mend="name one of them")
     if found:
-        raise DataError(f"{scan.path} holds {len(found)} volumes: {_listed(tuple(found))}", mend="say which is meant")
+        raise DataError(
+            f"{scan.path} holds {len(found)} volumes: {_listed(tuple(found))}",
+            mend=f"say which is meant, as in {_example(found[-1])}",
+        )
     reasons = "; ".join(f"{item.name}: {item.what}" for item in scan.refused[:4])
     mend = scan.refused[0].mend if len(scan.refused) == 1 else "give the folder of a CT, MR or PET series"
     raise DataError(f"{scan.path} holds no volume{f' ({reasons})' if reasons else ''}", mend=mend)
+
+
+def _example(volume: SeriesVolume) -> str:
+    number = volume.words.series_number
+    series = volume.series_instance_uid if number is None else str(number)
+    return f"{series}:{volume.name}" if volume.name else series
 
 
 def _listed(volumes: tuple[SeriesVolume, ...]) -> str:
