@@ -15,7 +15,7 @@ __all__ = ["PRIVATE_SCHEME", "category_of", "cielab_of", "code_item", "private_s
 
 PRIVATE_SCHEME = "99CMC"
 
-_ANATOMY = Code(value="123037004", meaning="Anatomical Structure")
+_ANATOMY = Code(value="91723000", meaning="Anatomical Structure")
 _LESION = Code(value="49755003", meaning="Morphologically Abnormal Structure")
 _UNCODED = Code(value="309825002", meaning="Spatial and Relational Concept")
 

@@ -6,6 +6,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -93,12 +94,17 @@ class SegmentationComparison(ReadBackComparison):
         covered: set[tuple[int, int]] = set()
         differing = 0
         for frame in self.seen.frames:
-            turned = _turn(placed_on(frame.plane, self.to_index, back=back), self.labels.size_vox, self.seen)
+            placed = placed_on(frame.plane, self.to_index, back=back)
+            turned = _turn(placed, self.labels.size_vox, self.seen)
             if turned is None:
                 return None
-            k, order, flipped = turned
+            k, order, flipped, moved = turned
             pixels = self.seen.pixels(frame.number).transpose(order)
             pixels = pixels[tuple(slice(None, None, -1 if flip else 1) for flip in flipped)]
+            if any(moved):
+                whole = pixels
+                pixels = _move(whole, moved)
+                differing += int(np.count_nonzero(whole)) - int(np.count_nonzero(pixels))
             if not 0 <= k < self.labels.size_vox[2]:
                 differing += int(np.count_nonzero(pixels))
                 continue
@@ -208,28 +214,34 @@ def placed_on(
 
 def _turn(
     placed: tuple[npt.NDArray[np.float64], ...], size_vox: tuple[int, int, int], seen: SegmentationObject
-) -> tuple[int, tuple[int, int], tuple[bool, bool]] | None:
+) -> tuple[int, tuple[int, int], tuple[bool, bool], tuple[int, int]] | None:
     """How the pixels (row, column) of a placed frame become an array (column, row) of a slice: the slice, the order of
-    the axes and which of them to reverse. None where the frame does not cover a slice pixel by pixel."""
+    the axes, which of them to reverse, and by how many pixels to move. None where pixels do not fall on pixels."""
     corner, across, down = placed
-    steps = np.stack([across * max(seen.columns - 1, 1), down * max(seen.rows - 1, 1)])
+    counts = (seen.columns, seen.rows)
+    steps = np.stack([across * max(counts[0] - 1, 1), down * max(counts[1] - 1, 1)])
     axes = [int(np.abs(step).argmax()) for step in (across, down)]
-    if sorted(axes) != [0, 1]:
+    if sorted(axes) != [0, 1] or any(count != size_vox[axis] for axis, count in zip(axes, counts, strict=True)):
         return None
-    whole = np.zeros((2, 3))
-    for row, (axis, count) in enumerate(zip(axes, (seen.columns, seen.rows), strict=True)):
-        if count != size_vox[axis]:
-            return None
-        whole[row, axis] = np.copysign(max(count - 1, 1), steps[row, axis])
-    k = round(float(corner[2]))
-    start = np.array([0.0, 0.0, k])
-    flipped = [False, False]
+    whole, start, flipped = np.zeros((2, 3)), np.zeros(3), [False, False]
     for row, axis in enumerate(axes):
+        whole[row, axis] = np.copysign(max(counts[row] - 1, 1), steps[row, axis])
         if whole[row, axis] < 0:
             flipped[axis], start[axis] = True, size_vox[axis] - 1
-    if max(np.abs(corner - start).max(), np.abs(steps - whole).max()) > ON_GRID_VOX:
+    moved = np.rint(corner - start)
+    if max(np.abs(corner - start - moved).max(), np.abs(steps - whole).max()) > ON_GRID_VOX:
         return None
-    return k, ((1, 0) if axes == [0, 1] else (0, 1)), (flipped[0], flipped[1])
+    order = (1, 0) if axes == [0, 1] else (0, 1)
+    return int(moved[2]), order, (flipped[0], flipped[1]), (int(moved[0]), int(moved[1]))
+
+
+def _move(pixels: npt.NDArray[Any], by: tuple[int, int]) -> npt.NDArray[Any]:
+    """Pixels moved along both axes; what leaves is lost, and what enters is 0."""
+    result = np.zeros_like(pixels)
+    to = tuple(slice(max(step, 0), max(size + min(step, 0), 0)) for step, size in zip(by, pixels.shape, strict=True))
+    of = tuple(slice(max(-step, 0), max(size - max(step, 0), 0)) for step, size in zip(by, pixels.shape, strict=True))
+    result[to] = pixels[of]
+    return result
 
 
 def _digest(mask: Mask) -> bytes:

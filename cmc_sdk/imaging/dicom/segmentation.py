@@ -22,7 +22,7 @@ from cmc_sdk.imaging.dicom.carried import (
     series_number,
 )
 from cmc_sdk.imaging.dicom.coding import category_of, cielab_of, code_item, type_of
-from cmc_sdk.imaging.dicom.planes import Planes, planes_of
+from cmc_sdk.imaging.dicom.slice_planes import Planes, planes_of
 from cmc_sdk.imaging.dicom.source import DicomSource
 from cmc_sdk.imaging.volume import Volume
 

@@ -23,7 +23,7 @@ from cmc_sdk.imaging.dicom.carried import (
 )
 from cmc_sdk.imaging.dicom.coding import code_item, type_of
 from cmc_sdk.imaging.dicom.outlines import outlines
-from cmc_sdk.imaging.dicom.planes import planes_of
+from cmc_sdk.imaging.dicom.slice_planes import planes_of
 from cmc_sdk.imaging.dicom.source import DicomSource
 from cmc_sdk.imaging.volume import Volume
 
