@@ -13,7 +13,7 @@ import numpy as np
 from cmc_sdk.errors import DataError, InputError
 from cmc_sdk.imaging.classes import ClassTable
 from cmc_sdk.imaging.dicom.algorithm import AlgorithmIdentity
-from cmc_sdk.imaging.dicom.coding import private_scheme_item
+from cmc_sdk.imaging.dicom.coding import plain_text, private_scheme_item
 from cmc_sdk.imaging.dicom.source import DicomSource, SourceFrame
 from cmc_sdk.imaging.volume import Volume
 
@@ -94,29 +94,41 @@ def carry_over(
 ) -> None:
     """Set patient, study, frame of reference, equipment and time of creation; text is written as UTF-8."""
     header = source.header
+    for element in _patient_and_study(header):
+        dataset[element.tag] = element
     dataset.SpecificCharacterSet = "ISO_IR 192"
-    for keyword in (*_EMPTY_IF_ABSENT, *_IF_PRESENT):
-        if keyword in header:
-            # The element, not its value: a value that breaks a rule of its type is still the patient's, and stays.
-            element = copy.deepcopy(header[keyword])
-            if element.VR == "PN" and element.value:  # it remembers the source's character set, which is not ours
-                element.value = str(element.value)
-            dataset[keyword] = element
-        elif keyword in _EMPTY_IF_ABSENT:
-            setattr(dataset, keyword, None)
     dataset.StudyInstanceUID = source.study_instance_uid
     dataset.FrameOfReferenceUID = source.frame_of_reference_uid
     dataset.PositionReferenceIndicator = header.get("PositionReferenceIndicator")
-    dataset.Manufacturer = algorithm.manufacturer
-    dataset.ManufacturerModelName = algorithm.model_name
-    dataset.DeviceSerialNumber = algorithm.serial_number[:64]
-    dataset.SoftwareVersions = algorithm.software_version
+    dataset.Manufacturer = plain_text(algorithm.manufacturer)
+    dataset.ManufacturerModelName = plain_text(algorithm.model_name)
+    dataset.DeviceSerialNumber = plain_text(algorithm.serial_number)
+    dataset.SoftwareVersions = plain_text(algorithm.software_version)
     now = datetime.datetime.now().astimezone()
     dataset.TimezoneOffsetFromUTC = now.strftime("%z")
     dataset.InstanceCreationDate = dataset.SeriesDate = now.strftime("%Y%m%d")
     dataset.InstanceCreationTime = dataset.SeriesTime = now.strftime("%H%M%S.%f")
     if coded_privately:
         dataset.CodingSchemeIdentificationSequence = [private_scheme_item()]
+
+
+def _patient_and_study(header: Dataset) -> Dataset:
+    """Copies of the elements themselves, their text decoded: a value that breaks a rule is still the patient's."""
+    from pydicom.dataset import Dataset
+
+    kept = Dataset()
+    if "SpecificCharacterSet" in header:
+        kept["SpecificCharacterSet"] = copy.deepcopy(header["SpecificCharacterSet"])
+    for keyword in (*_EMPTY_IF_ABSENT, *_IF_PRESENT):
+        if keyword in header:
+            kept[keyword] = copy.deepcopy(header[keyword])
+        elif keyword in _EMPTY_IF_ABSENT:
+            setattr(kept, keyword, None)
+    kept.decode()
+    for element in kept:
+        if element.VR == "PN" and element.value:  # a name remembers the source's character set, which is not ours
+            element.value = [str(name) for name in element.value] if element.VM > 1 else str(element.value)
+    return kept
 
 
 def add_record(dataset: Dataset, record: Mapping[str, Any] | None) -> None:

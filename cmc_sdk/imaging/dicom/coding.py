@@ -11,7 +11,7 @@ from cmc_sdk.imaging.classes import Code, SegmentClass
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-__all__ = ["PRIVATE_SCHEME", "category_of", "cielab_of", "code_item", "private_scheme_item", "type_of"]
+__all__ = ["PRIVATE_SCHEME", "category_of", "cielab_of", "code_item", "plain_text", "private_scheme_item", "type_of"]
 
 PRIVATE_SCHEME = "99CMC"
 
@@ -24,6 +24,11 @@ _UNCODED = Code(value="309825002", meaning="Spatial and Relational Concept")
 _WHITE = (0.95047, 1.0, 1.08883)
 
 
+def plain_text(text: str, *, most: int = 64) -> str:
+    """`text` as one value of DICOM: no backslash, which would part it, no control characters, `most` characters."""
+    return "".join(" " if ord(character) < 32 else character for character in text.replace("\\", "/"))[:most]
+
+
 def type_of(item: SegmentClass) -> Code:
     """The coded concept of a class: its SNOMED CT code, or one of the private scheme 99CMC made from its name.
 
@@ -31,11 +36,11 @@ def type_of(item: SegmentClass) -> Code:
     value, else its start and a hash of it, so that equal names have equal codes.
     """
     if item.snomed is not None:
-        return Code(value=item.snomed.value, scheme=item.snomed.scheme, meaning=item.snomed.meaning[:64])
+        return Code(value=item.snomed.value, scheme=item.snomed.scheme, meaning=plain_text(item.snomed.meaning))
     value = re.sub(r"[^A-Za-z0-9_-]+", "_", item.name).strip("_")
     if value != item.name or len(value) > 16:
         value = f"{value[:11]}-{hashlib.sha256(item.name.encode()).hexdigest()[:4]}"
-    return Code(value=value, scheme=PRIVATE_SCHEME, meaning=item.name[:64])
+    return Code(value=value, scheme=PRIVATE_SCHEME, meaning=plain_text(item.name))
 
 
 def category_of(item: SegmentClass) -> Code:

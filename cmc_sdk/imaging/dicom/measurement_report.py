@@ -15,7 +15,7 @@ from cmc_sdk.files import atomic_file
 from cmc_sdk.imaging.classes import ClassTable, Code, SegmentClass
 from cmc_sdk.imaging.dicom.algorithm import AlgorithmIdentity
 from cmc_sdk.imaging.dicom.carried import add_record, carry_over, checked_source, instance_references, series_number
-from cmc_sdk.imaging.dicom.coding import category_of, code_item, type_of
+from cmc_sdk.imaging.dicom.coding import category_of, code_item, plain_text, type_of
 from cmc_sdk.imaging.dicom.source import DicomSource
 from cmc_sdk.imaging.volume import Volume
 
@@ -117,7 +117,7 @@ def _build(
         instance_number=1,
         manufacturer=algorithm.manufacturer,
         is_complete=True,
-        series_description=f"Volumes: {algorithm.name} {algorithm.version}"[:64],
+        series_description=plain_text(f"Volumes: {algorithm.name} {algorithm.version}"),
     )
     carry_over(
         dataset,

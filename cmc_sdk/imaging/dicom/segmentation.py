@@ -21,7 +21,7 @@ from cmc_sdk.imaging.dicom.carried import (
     instance_references,
     series_number,
 )
-from cmc_sdk.imaging.dicom.coding import category_of, cielab_of, code_item, type_of
+from cmc_sdk.imaging.dicom.coding import category_of, cielab_of, code_item, plain_text, type_of
 from cmc_sdk.imaging.dicom.slice_planes import Planes, planes_of
 from cmc_sdk.imaging.dicom.source import DicomSource
 from cmc_sdk.imaging.volume import Volume
@@ -120,8 +120,8 @@ def _build(
         software_versions=algorithm.software_version,
         device_serial_number=algorithm.serial_number[:64],
         content_label="SEGMENTATION",
-        content_description=f"{algorithm.name} {algorithm.version}"[:64],
-        series_description=f"Segmentation: {algorithm.name} {algorithm.version}"[:64],
+        content_description=plain_text(f"{algorithm.name} {algorithm.version}"),
+        series_description=plain_text(f"Segmentation: {algorithm.name} {algorithm.version}"),
         transfer_syntax_uid=ExplicitVRLittleEndian,
         pixel_measures=PixelMeasuresSequence(
             pixel_spacing=spacing, slice_thickness=between, spacing_between_slices=between
@@ -157,6 +157,9 @@ def _stand_in(source: DicomSource, *, planes: Planes, size_vox: tuple[int, int, 
     image.SOPInstanceUID = generate_uid()
     image.Modality = source.modality
     image.Columns, image.Rows = size_vox[0], size_vox[1]
+    for keyword in ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod"):
+        if keyword in source.header:
+            image[keyword] = source.header[keyword]
     # Nothing of the geometry may match: highdicom would take the stand-in's for the planes' own.
     image.ImageOrientationPatient = [*planes.orientation[3:], *planes.orientation[:3]]
     image.ImagePositionPatient = [0.0, 0.0, 0.0]
@@ -173,15 +176,15 @@ def _segment(item: SegmentClass, *, algorithm: AlgorithmIdentity, mean: float | 
 
     segment = SegmentDescription(
         segment_number=item.index,
-        segment_label=item.name[:64],
+        segment_label=plain_text(item.name),
         segmented_property_category=CodedConcept.from_dataset(code_item(category_of(item))),
         segmented_property_type=CodedConcept.from_dataset(code_item(type_of(item))),
         algorithm_type="AUTOMATIC",
         algorithm_identification=AlgorithmIdentificationSequence(
-            name=algorithm.name[:64],
+            name=plain_text(algorithm.name),
             family=codes.DCM.ArtificialIntelligence,
-            version=algorithm.version[:64],
-            source=algorithm.manufacturer[:64],
+            version=plain_text(algorithm.version),
+            source=plain_text(algorithm.manufacturer),
         ),
     )
     segment.RecommendedDisplayCIELabValue = list(cielab_of(item.color))

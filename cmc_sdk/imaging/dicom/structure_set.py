@@ -21,7 +21,7 @@ from cmc_sdk.imaging.dicom.carried import (
     instance_references,
     series_number,
 )
-from cmc_sdk.imaging.dicom.coding import code_item, type_of
+from cmc_sdk.imaging.dicom.coding import code_item, plain_text, type_of
 from cmc_sdk.imaging.dicom.outlines import outlines
 from cmc_sdk.imaging.dicom.slice_planes import planes_of
 from cmc_sdk.imaging.dicom.source import DicomSource
@@ -98,11 +98,11 @@ def _build(labels: Volume, *, source: DicomSource, classes: ClassTable, algorith
     dataset.Modality = "RTSTRUCT"
     dataset.SeriesInstanceUID = generate_uid()
     dataset.SeriesNumber = series_number(source, of=2)
-    dataset.SeriesDescription = f"Structures: {algorithm.name} {algorithm.version}"[:64]
+    dataset.SeriesDescription = plain_text(f"Structures: {algorithm.name} {algorithm.version}")
     dataset.OperatorsName = None
     dataset.InstanceNumber = 1
-    dataset.StructureSetLabel = algorithm.name[:16]
-    dataset.StructureSetName = f"{algorithm.name} {algorithm.version}"[:64]
+    dataset.StructureSetLabel = plain_text(algorithm.name, most=16)
+    dataset.StructureSetName = plain_text(f"{algorithm.name} {algorithm.version}")
     dataset.StructureSetDate = dataset.InstanceCreationDate
     dataset.StructureSetTime = dataset.InstanceCreationTime
     dataset.ApprovalStatus = "UNAPPROVED"
@@ -133,9 +133,9 @@ def _region(item: SegmentClass, *, source: DicomSource, algorithm: AlgorithmIden
     region = Dataset()
     region.ROINumber = item.index
     region.ReferencedFrameOfReferenceUID = source.frame_of_reference_uid
-    region.ROIName = item.name[:64]
+    region.ROIName = plain_text(item.name)
     region.ROIGenerationAlgorithm = "AUTOMATIC"
-    region.ROIGenerationDescription = f"{algorithm.name} {algorithm.version}"[:64]
+    region.ROIGenerationDescription = plain_text(f"{algorithm.name} {algorithm.version}")
     return region
 
 
@@ -145,7 +145,7 @@ def _observation(item: SegmentClass) -> Dataset:
     observation = Dataset()
     observation.ObservationNumber = item.index
     observation.ReferencedROINumber = item.index
-    observation.ROIObservationLabel = item.name[:16]
+    observation.ROIObservationLabel = plain_text(item.name, most=16)
     observation.RTROIIdentificationCodeSequence = [code_item(type_of(item))]
     observation.RTROIInterpretedType = ""  # organ, target, avoidance: the planner decides
     observation.ROIInterpreter = ""

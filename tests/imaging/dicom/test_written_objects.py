@@ -25,7 +25,9 @@ from tests.imaging.dicom.series import write_series
 RECORD = {"backend": "none", "volumes_ml": {"liver": np.float32(1.5)}}
 PATIENT = {
     "SpecificCharacterSet": "ISO_IR 100", "PatientName": "Müller^Jörg", "PatientID": "P-17", "PatientSex": "M",
-    "PatientBirthDate": "19700101", "StudyDescription": "Oberbauch", "AccessionNumber": "A1", "PatientAge": "050Y",
+    "PatientBirthDate": "19700101",
+    "PhysiciansOfRecord": ["Weiß^A", "Noël^B"],
+    "StudyDescription": "Oberbauch", "AccessionNumber": "A1", "PatientAge": "050Y",
 }  # fmt: skip
 
 
@@ -68,6 +70,22 @@ def test_patient_study_and_frame_of_reference_are_carried_over_and_uids_are_new(
         assert dataset.file_meta.MediaStorageSOPInstanceUID == dataset.SOPInstanceUID
         assert (dataset.Manufacturer, dataset.DeviceSerialNumber) == ("cmc-sdk", ALGORITHM.serial_number)
     assert len(new) == 2 * len(objects)
+
+
+def test_text_of_another_character_set_keeps_its_letters(tmp_path):
+    procedure = pydicom.Dataset()
+    procedure.CodeValue, procedure.CodingSchemeDesignator, procedure.CodeMeaning = "1", "99X", "頭部"
+    extra = {
+        "SpecificCharacterSet": ["", "ISO 2022 IR 87"], "PatientName": "Yamada^Tarou=山田^太郎=やまだ^たろう",
+        "ProcedureCodeSequence": pydicom.Sequence([procedure]),
+    }  # fmt: skip
+    labels = labelled(tmp_path / "scan", replace(SPEC, extra=extra))
+    classes = ClassTable(classes=(SegmentClass(index=1, name="a\\b\tµ", color=(1, 2, 3)), *CLASSES.classes[1:]))
+    write_segmentation(labels, path=tmp_path / "seg.dcm", classes=classes, algorithm=ALGORITHM)
+    seen = pydicom.dcmread(tmp_path / "seg.dcm")
+    assert str(seen.PatientName) == "Yamada^Tarou=山田^太郎=やまだ^たろう"
+    assert seen.ProcedureCodeSequence[0].CodeMeaning == "頭部"
+    assert seen.SegmentSequence[0].SegmentLabel == "a/b µ"
 
 
 def test_every_frame_refers_to_the_instance_at_its_place(written):
