@@ -191,15 +191,15 @@ class ContourComparison(ReadBackComparison):
         return np.asarray(contour.points_mm @ matrix[:3, :3].T + matrix[:3, 3], dtype=np.float64)
 
     def _fill(self, structure: Structure, *, back: Matrix) -> dict[int, Mask] | None:
-        size = self.labels.size_vox
         masks: dict[int, Mask] = {}
         for contour in structure.contours:
             points = self._index(contour, back)
             k = round(float(points[:, 2].mean()))
             if np.abs(points[:, 2] - k).max() > ON_GRID_VOX:
                 return None
-            area = fill_even_odd(points[:, :2], size=size[:2])
-            masks[k] = masks[k] | area if k in masks else area
+            if k not in masks:
+                masks[k] = np.zeros(self.labels.size_vox[:2], dtype=np.bool_)
+            fill_even_odd(points[:, :2], into=masks[k])
         return masks
 
 

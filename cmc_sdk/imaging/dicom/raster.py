@@ -10,18 +10,19 @@ __all__ = ["fill_even_odd", "near_boundary", "pieces_and_holes"]
 Mask = npt.NDArray[np.bool_]
 
 
-def fill_even_odd(points: npt.NDArray[np.float64], *, size: tuple[int, int]) -> Mask:
-    """The pixels whose centres (i, j) lie inside a closed polygon by the even-odd rule.
+def fill_even_odd(points: npt.NDArray[np.float64], *, into: Mask) -> None:
+    """Set the pixels of `into` whose centres (i, j) lie inside a closed polygon by the even-odd rule.
 
     Args:
         points: (N, 2) in pixels; the last is joined to the first.
-        size: Number of pixels along both axes.
-
-    Returns:
-        Mask of `size`, indexed (i, j).
+        into: Indexed (i, j); what is set stays set.
     """
-    width, height = size
-    x0, y0 = points[:, 0], points[:, 1]
+    low = np.maximum(np.floor(points.min(axis=0)), 0).astype(np.int64)
+    high = np.minimum(np.ceil(points.max(axis=0)) + 1, into.shape).astype(np.int64)
+    if (high <= low).any():
+        return
+    width, height = (high - low).tolist()
+    x0, y0 = (points - low).T
     x1, y1 = np.roll(x0, -1), np.roll(y0, -1)
     # A row j is crossed where j lies in [lower, upper): a vertex on a row then counts once, and level edges never.
     first = np.clip(np.ceil(np.minimum(y0, y1)), 0, height).astype(np.int64)
@@ -34,7 +35,7 @@ def fill_even_odd(points: npt.NDArray[np.float64], *, size: tuple[int, int]) -> 
     begins = np.clip(np.ceil(crossing), 0, width).astype(np.int64)
     toggles = np.zeros((width + 1, height), dtype=np.int32)
     np.add.at(toggles, (begins, row), 1)
-    return np.asarray(np.cumsum(toggles[:width], axis=0) % 2 == 1)
+    into[low[0] : high[0], low[1] : high[1]] |= np.cumsum(toggles[:width], axis=0) % 2 == 1
 
 
 def near_boundary(mask: Mask) -> Mask:

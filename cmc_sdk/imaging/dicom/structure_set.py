@@ -160,7 +160,8 @@ def _contour_items(labels: Volume, *, source: DicomSource, classes: ClassTable) 
     items: dict[int, list[Dataset]] = {item.index: [] for item in classes.classes}
     for k in range(labels.size_vox[2]):
         plane, frame = labels.stored[:, :, k], source.frames[k]
-        for index in np.unique(plane[plane > 0]).tolist():
+        held = np.bincount(plane.ravel(order="K"), minlength=classes.num_classes)
+        for index in (np.flatnonzero(held[1:]) + 1).tolist():
             for points in outlines(plane == index):
                 contour = Dataset()
                 if frame is not None:
@@ -186,8 +187,8 @@ def _set_points(item: Dataset, points_mm: npt.NDArray[np.float64]) -> None:
     from pydicom.dataelem import RawDataElement
     from pydicom.tag import Tag
 
-    rounded = np.round(points_mm, 4) + 0.0
-    text = "\\".join(np.format_float_positional(value, trim="-") for value in rounded.ravel().tolist()).encode()
+    rounded = np.round(points_mm, 4) + 0.0  # + 0: no minus zero
+    text = "\\".join([f"{value:.4f}" for value in rounded.ravel().tolist()]).encode()
     text += b" " * (len(text) % 2)
     tag = Tag(_CONTOUR_DATA)
     item[tag] = RawDataElement(tag, "DS", len(text), text, 0, True, True)
