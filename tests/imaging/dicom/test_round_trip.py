@@ -54,7 +54,8 @@ def off_by_one(stored):
     return np.concatenate([np.zeros_like(stored[:, :, :1]), stored[:, :, :-1]], axis=2)
 
 
-KINDS = pytest.mark.parametrize("kind", ["binary", "labelmap", "rtstruct"])
+# A label map differs from a binary object in how its pixels are read alone.
+KINDS = pytest.mark.parametrize("kind", ["binary", pytest.param("labelmap", marks=pytest.mark.slow), "rtstruct"])
 
 
 @KINDS

@@ -21,6 +21,7 @@ from cmc_sdk.imaging.dicom.structure_set import write_structure_set
 from tests.imaging.dicom.labelled import ALGORITHM, CLASSES, SPEC, labelled
 from tests.imaging.grids import rotation
 
+OTHERS = [("CT", False), ("PT", False), ("CT", True), ("MR", True), ("PT", True)]
 OBLIQUE = replace(SPEC, turn=rotation((0.3, -0.2, 0.1)))
 
 
@@ -39,8 +40,10 @@ def write(kind, labels, path):
         write_segmentation(labels, path=path, kind=kind, **given)
 
 
-@pytest.mark.parametrize("modality", ["CT", "MR", "PT"])
-@pytest.mark.parametrize("multi_frame", [False, True])
+@pytest.mark.parametrize(
+    ("modality", "multi_frame"),
+    [("MR", False), *(pytest.param(*case, marks=pytest.mark.slow) for case in OTHERS)],
+)
 @pytest.mark.parametrize("kind", ["binary", "rtstruct", "sr", "sr without seg"])
 def test_dciodvfy_finds_no_error(kind, multi_frame, modality, tmp_path):
     if shutil.which("dciodvfy") is None:

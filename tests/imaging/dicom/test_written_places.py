@@ -94,7 +94,7 @@ CASES = {
 RELAXED = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large]}
 
 
-@settings(max_examples=12, **RELAXED)
+@settings(max_examples=8, **RELAXED)
 @given(**CASES)
 def test_a_marker_comes_back_where_it_was_put(spec, voxel, kind):
     with tempfile.TemporaryDirectory() as folder:
@@ -102,8 +102,8 @@ def test_a_marker_comes_back_where_it_was_put(spec, voxel, kind):
 
 
 @pytest.mark.slow
-@settings(max_examples=488, **RELAXED)
+@settings(max_examples=492, **RELAXED)
 @given(**CASES)
-def test_a_marker_comes_back_where_it_was_put_488_times_more(spec, voxel, kind):
+def test_a_marker_comes_back_where_it_was_put_492_times_more(spec, voxel, kind):
     with tempfile.TemporaryDirectory() as folder:
         check_marker(spec, voxel, kind, Path(folder))
