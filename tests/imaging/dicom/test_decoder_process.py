@@ -62,7 +62,7 @@ def test_a_decoder_that_dies_is_a_refusal_and_the_next_one_works(pixels, monkeyp
     act = (
         f"import cmc_sdk.imaging.dicom.decode as d, cmc_sdk.imaging.dicom.decoder_child as c\n"
         f"def bad(*a, **k):\n    {acts[death].strip()}\n    yield\n"
-        f"d._decode = bad\nc._CPU_S = 0.0\n"
+        f"d._decode = bad\nc._CPU_S = 0.2\n"
     )
     bad = decoder_process._START.replace("main()", "exec(" + repr(act) + "); main()")
     monkeypatch.setattr(decoder_process, "_START", bad)
