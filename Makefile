@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO ?= demo
 
-.PHONY: demo test test-fast test-cpp lint bench bench-encoder bench-core bench-contract bench-method bench-inference bench-parity bench-dicom clean
+.PHONY: demo test test-fast test-cpp lint bench bench-encoder bench-core bench-contract bench-method bench-inference bench-parity bench-dicom bench-cold-start clean
 
 demo: $(STAMP)
 	$(BIN)/cmc demo --output $(DEMO)
@@ -48,6 +48,9 @@ bench-inference: $(STAMP)
 
 bench-dicom: $(STAMP)
 	$(BIN)/python -m benchmarks.dicom
+
+bench-cold-start: $(STAMP)
+	$(BIN)/python -m benchmarks.cold_start
 
 # RUN=runs/NAME: the run whose network is exported and compared.
 bench-parity: $(STAMP)
