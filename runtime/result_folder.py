@@ -13,7 +13,6 @@ from cmc_sdk.errors import CmcError, InputError
 from cmc_sdk.files import atomic_directory
 from cmc_sdk.imaging.volume import Volume
 from cmc_sdk.runtime.formats import Format, write_files
-from cmc_sdk.runtime.report import render_report
 from cmc_sdk.runtime.segmenter import Result
 
 if TYPE_CHECKING:
@@ -93,6 +92,8 @@ def write_result(
         (temporary / names["record"]).write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", "utf-8")
         if report:
             names["report"] = "report.html"
+            from cmc_sdk.runtime.report import render_report
+
             page = render_report(result, images=images, spec=spec, record=document)
             (temporary / names["report"]).write_text(page, "utf-8")
     return {name: path / file for name, file in names.items()}

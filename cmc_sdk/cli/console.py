@@ -7,12 +7,12 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.text import Text
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 __all__ = ["emit_json", "json_option", "json_progress", "progress_bar", "stderr", "stdout"]
 
@@ -24,11 +24,15 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 def stdout() -> Console:
     """The console for results; plain text when it is not a terminal."""
+    from rich.console import Console  # here: a scan is labelled before there is anything to print
+
     return Console(soft_wrap=True, highlight=False)
 
 
 def stderr() -> Console:
     """The console for progress and notes."""
+    from rich.console import Console
+
     return Console(stderr=True, soft_wrap=True, highlight=False)
 
 
@@ -43,21 +47,9 @@ def progress_bar(*, quiet: bool = False) -> Iterator[ProgressCallback]:
     if quiet or not sys.stderr.isatty():
         yield lambda stage, done, total: None
         return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _RateColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=stderr()) as bar:
-        tasks: dict[str, Any] = {}
+    from cmc_sdk.cli.bars import draw_bars
 
-        def update(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bar.add_task(stage, total=total)
-            bar.update(tasks[stage], completed=done, total=total)
-
+    with draw_bars(stderr()) as update:
         yield update
 
 
@@ -80,16 +72,6 @@ def json_progress() -> Iterator[ProgressCallback]:
         click.echo(json.dumps(line), err=True)
 
     yield update
-
-
-class _RateColumn(ProgressColumn):
-    """Steps a second, or seconds a step where one takes longer."""
-
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        if not speed:
-            return Text("")
-        return Text(f"{speed:.1f}/s" if speed >= 1 else f"{1 / speed:.1f} s each")
 
 
 def _finite(value: Any) -> Any:

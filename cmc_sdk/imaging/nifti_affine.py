@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from cmc_sdk.errors import GeometryError
 from cmc_sdk.imaging.geometry import displacement_mm, extent_mm
+from cmc_sdk.imaging.nifti_block import NiftiBlock
 
 __all__ = ["SAME_PLACE", "read_affine"]
 
@@ -26,12 +26,12 @@ _SET_ONE_CODE = (
 
 
 def read_affine(
-    header: Any, *, size_vox: tuple[int, int, int], path: Path
+    header: NiftiBlock, *, size_vox: tuple[int, int, int], path: Path
 ) -> tuple[npt.NDArray[np.float64], tuple[str, ...]]:
     """The affine that a header means, voxel index → RAS mm, and notes on the choice (the rule is in `read_volume`).
 
     Args:
-        header: A nibabel NIfTI header, unchecked.
+        header: Unchecked.
         size_vox: The grid's size.
         path: What to call it in messages.
 
@@ -54,9 +54,7 @@ def read_affine(
         )
     if not has_sform:
         return _checked(_qform(header, unit=unit, path=path), "qform", size_vox=size_vox, path=path), ()
-    sform = np.eye(4)
-    for row, name in enumerate(("srow_x", "srow_y", "srow_z")):
-        sform[row] = header[name]
+    sform = header.get_sform()
     sform[:3] *= unit
     _checked(sform, "sform", size_vox=size_vox, path=path)
     if not has_qform:
@@ -68,15 +66,10 @@ def read_affine(
     return sform, _disagreement(sform, qform, size_vox, path=path)
 
 
-def _qform(header: Any, *, unit: float, path: Path) -> npt.NDArray[np.float64]:
-    from nibabel.spatialimages import HeaderDataError
-
-    copy = header.copy()
-    if copy["pixdim"][0] == 0:  # the standard: 0 is to be read as 1
-        copy["pixdim"][0] = 1
+def _qform(header: NiftiBlock, *, unit: float, path: Path) -> npt.NDArray[np.float64]:
     try:
-        qform = np.asarray(copy.get_qform(), dtype=np.float64)
-    except (HeaderDataError, ValueError) as error:
+        qform = header.get_qform()
+    except ValueError as error:
         raise GeometryError(
             f"{path}: its qform cannot be right ({error})", mend="convert it again from its source"
         ) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from cmc_sdk.errors import DataError
 from cmc_sdk.imaging.geometry import displacement_mm
 from cmc_sdk.imaging.nifti_affine import SAME_PLACE, read_affine
+from cmc_sdk.imaging.nifti_block import NiftiBlock
 from cmc_sdk.imaging.volume import Volume
 
 __all__ = ["HEADER_BYTES", "NiftiGeometry", "NiftiHeader", "header_for", "parse_header"]
@@ -80,7 +81,8 @@ def parse_header(block: bytes, *, path: Path) -> NiftiHeader:
         DataError: Not a NIfTI file, truncated, 4-D, or of a voxel type that is not a number per voxel.
         GeometryError: Neither sform nor qform, or one that cannot be right.
     """
-    header, length = _nibabel_header(block, path=path)
+    header = _open_block(block, path=path)
+    length = len(header.to_bytes())
     offset = float(header["vox_offset"])
     if not (math.isfinite(offset) and offset == int(offset) and offset >= length + 4):
         raise DataError(
@@ -109,47 +111,36 @@ def header_for(volume: Volume, *, dtype: np.dtype[Any]) -> bytes:
     A volume that came from a NIfTI file, or lies on the grid of one, gets that file's geometry fields bit for bit;
     nothing else of that file is copied (its free text may name a patient).
     """
-    nifti1, nifti2 = _header_classes()
     source = _kept_header(volume)
     if source is not None:
-        header = type(source)(endianness="<")
+        header = NiftiBlock(source.version)
         for name in _GEOMETRY_FIELDS:
             header[name] = source[name]
     else:
-        header = nifti1(endianness="<")
+        header = NiftiBlock(1)
         wide = max(volume.size_vox) > 32767
         if not wide:
             _set_geometry(header, volume)
             wide = not Volume(volume.stored, header.get_sform()).same_grid(volume)
         if wide:
             # NIfTI-1 holds sizes in 16 bits and positions in 32: what does not fit goes into NIfTI-2.
-            header = nifti2(endianness="<")
+            header = NiftiBlock(2)
             _set_geometry(header, volume)
     header["dim"] = (3, *volume.size_vox, 1, 1, 1, 1)
-    header.set_data_dtype(dtype)
+    header.set_dtype(dtype)
     header["scl_slope"], header["scl_inter"] = volume.slope, volume.intercept
     header["descrip"] = b"cmc-sdk"
-    header["magic"] = header.single_magic
-    header["vox_offset"] = header.single_vox_offset
-    return bytes(header.binaryblock) + b"\0\0\0\0"
+    return header.to_bytes() + b"\0\0\0\0"
 
 
-def _header_classes() -> tuple[Any, Any]:
-    from nibabel.nifti1 import Nifti1Header  # here: nibabel is only imported by who reads or writes a file
-    from nibabel.nifti2 import Nifti2Header
-
-    return Nifti1Header, Nifti2Header
-
-
-def _nibabel_header(block: bytes, *, path: Path) -> tuple[Any, int]:
-    nifti1, nifti2 = _header_classes()
-    for kind, length, at, magics in (
-        (nifti1, 348, 344, (b"n+1\0", b"ni1\0")),
-        (nifti2, 540, 4, (b"n+2\0", b"ni2\0")),
-    ):
-        # By the header's own length, not by nibabel's guess from dim[0], which may be what is wrong.
-        endianness = {length.to_bytes(4, "little"): "<", length.to_bytes(4, "big"): ">"}.get(block[:4])
-        if endianness is None:
+def _open_block(block: bytes, *, path: Path) -> NiftiBlock:
+    kinds: tuple[tuple[Literal[1, 2], int, int, tuple[bytes, bytes]], ...] = (
+        (1, 348, 344, (b"n+1\0", b"ni1\0")),
+        (2, 540, 4, (b"n+2\0", b"ni2\0")),
+    )
+    for version, length, at, magics in kinds:
+        # By the header's own length, not by a guess from dim[0], which may be what is wrong.
+        if block[:4] not in (length.to_bytes(4, "little"), length.to_bytes(4, "big")):
             continue
         if len(block) < length:
             raise DataError(
@@ -162,7 +153,8 @@ def _nibabel_header(block: bytes, *, path: Path) -> tuple[Any, int]:
                 mend="convert the pair to a single .nii.gz (nibabel: nibabel.save(nibabel.load(path), 'out.nii.gz'))",
             )
         if magic == magics[0]:
-            return kind(block[:length], endianness=endianness, check=False), length
+            little = block[:4] == length.to_bytes(4, "little")
+            return NiftiBlock(version, byte_order="<" if little else ">", content=block[:length])
         if length == 348:
             raise DataError(
                 f"{path} is an ANALYZE 7.5 file, whose orientation is not defined",
@@ -183,7 +175,7 @@ def _looks_like(block: bytes) -> str:
     return ""
 
 
-def _size(header: Any, *, path: Path) -> tuple[int, int, int]:
+def _size(header: NiftiBlock, *, path: Path) -> tuple[int, int, int]:
     dims = [int(value) for value in header["dim"]]
     if not 1 <= dims[0] <= 7 or min(dims[1 : dims[0] + 1]) < 1:
         raise DataError(f"{path}: its header has impossible dimensions {dims}", mend="convert it again from its source")
@@ -198,7 +190,7 @@ def _size(header: Any, *, path: Path) -> tuple[int, int, int]:
     return (shape[0], shape[1], shape[2])
 
 
-def _dtype(header: Any, *, path: Path) -> np.dtype[Any]:
+def _dtype(header: NiftiBlock, *, path: Path) -> np.dtype[Any]:
     code = int(header["datatype"])
     if code not in _DTYPES:
         kind = _REFUSED_DTYPES.get(code, f"datatype code {code}")
@@ -206,11 +198,11 @@ def _dtype(header: Any, *, path: Path) -> np.dtype[Any]:
             f"{path} holds {kind} voxels; integers of 8 to 64 bits, float32 and float64 are allowed",
             mend="give the scan itself, one number per voxel, not a colour or complex image of it",
         )
-    dtype: np.dtype[Any] = np.dtype(header.endianness + _DTYPES[code])
+    dtype: np.dtype[Any] = np.dtype(header.byte_order + _DTYPES[code])
     return dtype
 
 
-def _scaling(header: Any, *, path: Path) -> tuple[float, float]:
+def _scaling(header: NiftiBlock, *, path: Path) -> tuple[float, float]:
     slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
     if slope == 0.0 or math.isnan(slope):  # the standard's way, and a common writer's, to say "no scaling"
         return 1.0, 0.0
@@ -222,20 +214,18 @@ def _scaling(header: Any, *, path: Path) -> tuple[float, float]:
     return slope, intercept
 
 
-def _kept_header(volume: Volume) -> Any:
+def _kept_header(volume: Volume) -> NiftiBlock | None:
     """The header that `volume` came with, if it still says what the volume's affine says."""
     if not isinstance(volume.header, NiftiGeometry) or max(volume.size_vox) > 32767:
         return None
     path = Path(volume.name)
-    header, _ = _nibabel_header(volume.header.block, path=path)
+    header = _open_block(volume.header.block, path=path)
     affine, _ = read_affine(header, size_vox=volume.size_vox, path=path)
     return header if np.array_equal(affine, volume.affine_mm) else None
 
 
-def _set_geometry(header: Any, volume: Volume) -> None:
-    header.set_xyzt_units("mm")
-    header.set_sform(volume.affine_mm, code=1)
-    header.set_qform(volume.affine_mm, code=1)
+def _set_geometry(header: NiftiBlock, volume: Volume) -> None:
+    header.set_affine(volume.affine_mm)
     apart = displacement_mm(header.get_qform(), volume.affine_mm, size_vox=volume.size_vox)
     if apart > SAME_PLACE * min(volume.spacing_mm):
         # A qform cannot hold shear (nor, in 32 bits, every oblique half turn): only the sform says the truth.
