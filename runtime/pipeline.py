@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from cmc_sdk.bundle.manifest import ModelSpec
 from cmc_sdk.imaging.volume import Volume
-from cmc_sdk.runtime.backends.protocol import Array, Backend
+from cmc_sdk.runtime.backends.protocol import Array, Backend, PreparingBackend
 from cmc_sdk.runtime.core import Accumulator, IntensityStatistics, Threads, WindowSampler
 from cmc_sdk.runtime.plan import Group
 from cmc_sdk.runtime.runner import StageSeconds, WindowRunner
@@ -96,6 +96,10 @@ def label_group(
         )
         for name in names
     }
+    if isinstance(backend, PreparingBackend):
+        since = time.perf_counter()
+        backend.prepare(names, batch=min(batch, len(group.starts)))
+        stages.add("load", since)
     runner = WindowRunner(backend, spec=spec, present=names, stages=stages, streams=streams)
     waiting: list[tuple[Start, dict[str, Array]]] = []
     done = 0

@@ -60,15 +60,14 @@ def main() -> None:
 
     import cmc_sdk.bundle.reader as reader
     import cmc_sdk.cli.scans as scans
-    import cmc_sdk.runtime.backends.openvino as openvino
+    import cmc_sdk.runtime.backends.graphs as graphs
     import cmc_sdk.runtime.runner as runner
     import cmc_sdk.runtime.session as session
     from cmc_sdk.cli.main import main as cmc
 
     reader.Bundle.read = watch.wrap(reader.Bundle.read, "read and hash")
     session.open_bundle = watch.wrap(session.open_bundle, "manifest and signature")
-    openvino.OpenVinoBackend.compile_graph = watch.wrap(openvino.OpenVinoBackend.compile_graph, "compile")
-    openvino._Model._compile = watch.wrap(openvino._Model._compile, "compile")
+    graphs.GraphBackend.prepare = watch.wrap(graphs.GraphBackend.prepare, "compile")
     scans.read_image = watch.wrap(scans.read_image, "scan")
     runner.WindowRunner.run = watch.wrap(runner.WindowRunner.run, "first window")
     try:

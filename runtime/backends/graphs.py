@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -15,12 +16,21 @@ from cmc_sdk.bundle.reader import Bundle
 from cmc_sdk.errors import BundleError
 from cmc_sdk.runtime.backends.onnx_file import refuse_external_data
 from cmc_sdk.runtime.backends.protocol import Array
+from cmc_sdk.runtime.core import usable_threads
 
 __all__ = ["CompiledGraph", "GraphBackend", "GraphFile", "find_graph", "read_graph"]
 
 
+# Graphs of this many bytes together are compiled beside each other; larger ones fill the processor alone, and memory.
+_SMALL_BYTES = 256 << 20
+
+
 class CompiledGraph(Protocol):
     """A graph that is ready to run."""
+
+    def prepare(self, batch: int) -> None:
+        """Do now what the first run of a batch of this size would have to do."""
+        ...
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Outputs by name from inputs by name, all f32 with the batch first."""
@@ -94,12 +104,29 @@ class GraphBackend:
         self.threads = threads
         self.reason = reason
         self.modalities: tuple[str, ...] = bundle.manifest.spec.names
-        self._compiled: dict[str, CompiledGraph] = {}
+        self._slots: dict[str, _Slot] = {}
         self._lock = threading.Lock()
 
     def compile_graph(self, file: GraphFile) -> CompiledGraph:
         """Turn the verified bytes of a graph into something that runs."""
         raise NotImplementedError
+
+    def prepare(self, modalities: Sequence[str], *, batch: int) -> None:
+        """As `PreparingBackend.prepare`."""
+        graphs = [
+            find_graph(self._bundle.manifest, part=part, modality=name, precision=self.precision)
+            for part in ("encoder", "decoder")
+            for name in modalities
+        ]
+        sizes = {entry.path: entry.size for entry in self._bundle.manifest.files}
+        if sum(sizes[graph.weights or graph.path] for graph in graphs) > _SMALL_BYTES:
+            for graph in graphs:
+                self._ready(graph).prepare(batch)
+            return
+        files = {graph.path: read_graph(self._bundle, graph) for graph in graphs if graph.path not in self._slots}
+        with ThreadPoolExecutor(self.threads or usable_threads(), thread_name_prefix="cmc-compile") as pool:
+            for _ in pool.map(lambda graph: self._ready(graph, file=files.get(graph.path)).prepare(batch), graphs):
+                pass
 
     def encode(self, modality: str, window: Array) -> dict[str, Array]:
         """As `Backend.encode`."""
@@ -122,9 +149,21 @@ class GraphBackend:
 
     def _run(self, part: str, modality: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
         graph = find_graph(self._bundle.manifest, part=part, modality=modality, precision=self.precision)
-        with self._lock:  # streams run graphs at once
-            if graph.path not in self._compiled:
-                self._compiled[graph.path] = self.compile_graph(read_graph(self._bundle, graph))
         # A graph takes only the inputs that it needs: those of an exported network without MIA of a partner are fewer.
         wanted = {item.name: np.ascontiguousarray(inputs[item.name], np.float32) for item in graph.inputs}
-        return self._compiled[graph.path].run(wanted)
+        return self._ready(graph).run(wanted)
+
+    def _ready(self, graph: Graph, *, file: GraphFile | None = None) -> CompiledGraph:
+        """The graph, compiled once, whichever stream comes first; different graphs do not wait for each other."""
+        with self._lock:
+            slot = self._slots.setdefault(graph.path, _Slot())
+        with slot.lock:
+            if slot.compiled is None:
+                slot.compiled = self.compile_graph(file or read_graph(self._bundle, graph))
+            return slot.compiled
+
+
+@dataclass
+class _Slot:
+    compiled: CompiledGraph | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)

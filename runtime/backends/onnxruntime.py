@@ -94,6 +94,9 @@ class _Session:
         self._name = name
         self._outputs = [item.name for item in session.get_outputs()]
 
+    def prepare(self, batch: int) -> None:
+        """Nothing: the session was made ready for every batch."""
+
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         try:
             arrays = self._session.run(self._outputs, dict(inputs))

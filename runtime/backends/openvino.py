@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import io
 import queue
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,9 @@ from cmc_sdk.runtime.core import usable_threads
 __all__ = ["OpenVinoBackend", "computes_bf16", "import_openvino"]
 
 
+_IMPORTING = threading.Lock()
+
+
 def import_openvino() -> Any:
     """Import openvino so that it cannot report home.
 
@@ -30,10 +35,19 @@ def import_openvino() -> Any:
     Raises:
         ImportError: openvino is not installed.
     """
-    if "openvino" not in sys.modules:
-        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
-    import openvino
-
+    with _IMPORTING:
+        first = "openvino" not in sys.modules
+        if first:
+            sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+            # The converter of other formats takes as long to import as all the rest; whoever calls it gets it then.
+            sys.modules["openvino.tools.ovc"] = None  # type: ignore[assignment]
+        try:
+            import openvino
+        finally:
+            if first:
+                del sys.modules["openvino.tools.ovc"]
+        if first:
+            openvino.convert_model = _convert_model
     # The binding looks numpy up when it first makes an array. Two streams that do so at once wait for each other for
     # ever (one holds the lookup, the other the interpreter): seen in 5 of 62 processes, in none after this line.
     _ = openvino.Tensor(np.zeros(1, np.float32)).data
@@ -42,6 +56,10 @@ def import_openvino() -> Any:
 
 MOST_STREAMS = 2
 """Measured on two cores: two windows at once, a thread each, take a quarter less time; each stream holds a window."""
+
+
+def _convert_model(*arguments: Any, **options: Any) -> Any:
+    return importlib.import_module("openvino.tools.ovc").convert_model(*arguments, **options)
 
 
 def computes_bf16() -> bool:
@@ -82,6 +100,12 @@ class OpenVinoBackend(GraphBackend):
             self._streams = count
             for model in self._models:
                 model.set_streams(count)
+
+    def prepare(self, modalities: Sequence[str], *, batch: int) -> None:
+        """As `PreparingBackend.prepare`."""
+        with contextlib.suppress(ImportError):  # which is told where a graph is compiled
+            import_openvino()
+        super().prepare(modalities, batch=batch)
 
     def compile_graph(self, file: GraphFile) -> CompiledGraph:
         """Read the verified buffer; it is compiled for each batch size when that size first comes."""
@@ -126,13 +150,16 @@ class _Model:
             self._streams = count
             self._requests.clear()
 
+    def prepare(self, batch: int) -> None:
+        try:
+            self._free(batch)
+        except Exception as error:  # as above
+            raise BackendError(f"openvino failed in {self._path}: {error}", mend="try --backend onnxruntime") from error
+
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         batch = len(next(iter(inputs.values())))
         try:
-            with self._lock:
-                if batch not in self._requests:
-                    self._requests[batch] = self._compile(batch)
-                free = self._requests[batch]
+            free = self._free(batch)
             request = free.get()
             try:
                 found = request.infer(dict(inputs), share_inputs=True, share_outputs=True)
@@ -142,6 +169,12 @@ class _Model:
                 free.put(request)
         except Exception as error:  # as above
             raise BackendError(f"openvino failed in {self._path}: {error}", mend="try --backend onnxruntime") from error
+
+    def _free(self, batch: int) -> queue.SimpleQueue[Any]:
+        with self._lock:
+            if batch not in self._requests:
+                self._requests[batch] = self._compile(batch)
+            return self._requests[batch]
 
     def _compile(self, batch: int) -> queue.SimpleQueue[Any]:
         model = self._model if len(self._requests) == 0 else self._model.clone()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Array", "Backend", "StreamingBackend"]
+__all__ = ["Array", "Backend", "PreparingBackend", "StreamingBackend"]
 
 Array = npt.NDArray[np.float32]
 
@@ -63,6 +63,20 @@ class Backend(Protocol):
 
         Returns:
             Logits, (B, K, X, Y, Z) f32.
+        """
+        ...
+
+
+@runtime_checkable
+class PreparingBackend(Protocol):
+    """A backend that loads and compiles late, and can do it ahead of the first window."""
+
+    def prepare(self, modalities: Sequence[str], *, batch: int) -> None:
+        """Make ready what windows of `modalities` in batches of this size need; nothing where it is ready.
+
+        Raises:
+            BackendError: A part of the network cannot be compiled.
+            BundleError: A file is not what the manifest lists.
         """
         ...
 

@@ -14,7 +14,7 @@ import pytest
 from cmc_sdk import Session
 from cmc_sdk.bundle import open_bundle, write_bundle
 from cmc_sdk.errors import BackendError, BundleError, InputError
-from cmc_sdk.runtime.backends import select
+from cmc_sdk.runtime.backends import graphs, select
 from cmc_sdk.runtime.backends.openvino import import_openvino
 from cmc_sdk.runtime.backends.select import open_backend
 from tests.runtime.stubs import blob_scan, make_spec
@@ -164,3 +164,36 @@ def test_importing_openvino_keeps_its_telemetry_out(tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("None [")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("small", [True, False], ids=["beside each other", "one by one"])
+def test_what_is_prepared_is_not_compiled_again(bundle, name, small, monkeypatch):
+    if not small:
+        monkeypatch.setattr(graphs, "_SMALL_BYTES", 0)
+    backend = open_backend(open_bundle(bundle), choice=name, threads=2)
+    compiled, compile_graph = [], backend.compile_graph
+    monkeypatch.setattr(backend, "compile_graph", lambda file: compiled.append(file.graph.path) or compile_graph(file))
+    backend.prepare(["ct"], batch=2)
+    assert sorted(compiled) == ["graphs/f32/decoder_ct.onnx", "graphs/f32/encoder_ct.onnx"]
+    backend.prepare(["ct", "mr"], batch=2)
+    expected = run(open_backend(open_bundle(bundle), choice=name, threads=1), 2)
+    found = run(backend, 2)
+    assert len(compiled) == len(set(compiled)) == 4
+    assert all(np.allclose(found[key], expected[key], atol=1e-5) for key in expected)
+
+
+def test_openvinos_converter_is_there_for_whoever_calls_it() -> None:
+    program = (
+        "import sys\n"
+        "from cmc_sdk.runtime.backends.openvino import import_openvino\n"
+        "ov = import_openvino()\n"
+        "assert 'openvino.tools.ovc' not in sys.modules\n"
+        "try:\n"
+        "    ov.convert_model('no such file')\n"
+        "except Exception as error:\n"
+        "    assert 'openvino.tools.ovc' in sys.modules, error\n"
+        "    print('called')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "called", done.stderr
