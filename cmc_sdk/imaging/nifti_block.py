@@ -84,7 +84,8 @@ class NiftiBlock:
 
     def to_bytes(self) -> bytes:
         """The header as it stands in a file."""
-        return self._fields.tobytes()
+        content: bytes = self._fields.tobytes()
+        return content
 
     def set_dtype(self, dtype: np.dtype[Any]) -> None:
         """State the voxels' type, an integer of 8 to 64 bits or a float of 32 or 64."""
