@@ -10,6 +10,7 @@ import click
 
 from cmc_sdk.bundle.manifest import IntensityRule
 from cmc_sdk.bundle.reader import Bundle, open_bundle
+from cmc_sdk.bundle.series_rule import SeriesRule
 from cmc_sdk.bundle.strict_json import parse_json
 from cmc_sdk.bundle.trust import require_trust
 from cmc_sdk.cli.console import emit_json, json_option, stdout
@@ -145,7 +146,18 @@ def _modality(item: Mapping[str, Any]) -> str:
     rule = IntensityRule.model_validate(item["intensity"])
     unit = "HU" if rule.unit == "HU" else "arbitrary units"
     clip = f"clip {rule.clip[0]:g} … {rule.clip[1]:g} {unit}" if rule.clip else f"{unit}, no clip"
-    return f"{item['name']} ({item['dicom_modality']}; {clip}; {rule.scale})"
+    series = f"; series: {_series(item['series'])}" if item.get("series") else ""
+    return f"{item['name']} ({item['dicom_modality']}; {clip}; {rule.scale}{series})"
+
+
+def _series(rule: Mapping[str, Any]) -> str:
+    """The conditions that a rule states, in its own words: "words t2*, without localizer"."""
+    stated = SeriesRule.model_validate(rule).model_dump(exclude_defaults=True)
+    words = []
+    for key, value in stated.items():
+        shown = value if isinstance(value, (str, int)) else " ".join(map(str, value))
+        words.append(f"{key} {shown}")
+    return ", ".join(words) or "any"
 
 
 def _provenance(provenance: Mapping[str, Any]) -> str:

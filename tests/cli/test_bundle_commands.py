@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from cmc_sdk.bundle.manifest import ModalitySpec
+from cmc_sdk.bundle.series_rule import SeriesRule
+from cmc_sdk.cli.info import _modality
 from cmc_sdk.runtime import machine
 from tests.cli.command import Outcome
 from tests.export.exported import Exported
@@ -153,3 +156,10 @@ def test_help_has_an_example(cmc: Cmc, name: str) -> None:
     done = cmc(name, "--help")
     assert done.code == 0
     assert f"cmc {name}" in done.out.split("Example")[1]
+
+
+def test_info_prints_which_series_a_modality_means() -> None:
+    rule = SeriesRule(words=("t2*",), without=("localizer",), b_value=(0, 100), min_slices=8)
+    item = ModalitySpec(name="t2", dicom_modality="MR", series=rule).model_dump(mode="json")
+    assert "series: words t2*, without localizer, b_value 0.0 100.0, min_slices 8)" in _modality(item)
+    assert "series" not in _modality(ModalitySpec(name="t2").model_dump(mode="json"))

@@ -282,6 +282,32 @@ def test_values_that_stand_in_every_file_by_right_stop_nothing(tmp_path: Path) -
     assert anonymise_folder(tmp_path / "in", tmp_path / "out").files == 1
 
 
+def test_broken_files_and_second_copies_are_left_out_and_counted(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    good = save_planted(slice_of(), folder / "a.dcm").read_bytes()
+    (folder / "copy.dcm").write_bytes(good)
+    (folder / "cut.dcm").write_bytes(good[:200])
+    (folder / "noise.dcm").write_bytes(good[:132] + b"\xff" * 400)
+    nameless = slice_of(index=1)
+    del nameless.SOPInstanceUID
+    meta = pydicom.dataset.FileMetaDataset()
+    meta.TransferSyntaxUID = "1.2.840.10008.1.2.1"
+    pydicom.dataset.FileDataset(str(folder), nameless, preamble=b"\0" * 128, file_meta=meta).save_as(
+        folder / "no-uid.dcm"
+    )
+    broken = slice_of(index=2)
+    broken.Rows = "many"
+    broken["Rows"].VR = "LO"
+    save_planted(broken, folder / "rows.dcm")
+    report = anonymise_folder(folder, tmp_path / "out")
+    assert report.files == 1
+    assert sum(report.left_out.values()) == 5
+    assert report.left_out["another file of an instance that is there already"] == 1
+    assert report.left_out["damaged: no instance UID or transfer syntax"] >= 1
+    assert len(list((tmp_path / "out").rglob("*.dcm"))) == 1
+    assert marks_in(tmp_path / "out") == []
+
+
 def test_wrong_folders_are_refused(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     with pytest.raises(InputError, match="is not a folder"):

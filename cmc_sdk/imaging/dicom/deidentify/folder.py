@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cmc_sdk.errors import DataError, InputError
+from cmc_sdk.errors import CmcError, DataError, InputError
 from cmc_sdk.files import atomic_directory
 from cmc_sdk.imaging.dicom.deidentify.cleaner import Cleaner
 from cmc_sdk.imaging.dicom.deidentify.left_over import check_nothing_left, identifying_values
 from cmc_sdk.imaging.dicom.deidentify.pixels import clean_pixels
 from cmc_sdk.imaging.dicom.deidentify.profile import EDITION
+from cmc_sdk.imaging.dicom.deidentify.screening import what_to_look_at, why_left_out
 from cmc_sdk.imaging.dicom.quiet import quiet_pydicom
 
 if TYPE_CHECKING:
@@ -24,22 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["AnonymiseReport", "anonymise_folder"]
 
 REPORT = "anonymise.json"
-# Objects whose bulk data is made of pixels, contours or segments; anything else may hold words that no rule reaches.
-_ALLOWED = {
-    "1.2.840.10008.5.1.4.1.1.2": "CT",
-    "1.2.840.10008.5.1.4.1.1.2.1": "Enhanced CT",
-    "1.2.840.10008.5.1.4.1.1.2.2": "Legacy Converted Enhanced CT",
-    "1.2.840.10008.5.1.4.1.1.4": "MR",
-    "1.2.840.10008.5.1.4.1.1.4.1": "Enhanced MR",
-    "1.2.840.10008.5.1.4.1.1.4.4": "Legacy Converted Enhanced MR",
-    "1.2.840.10008.5.1.4.1.1.128": "PET",
-    "1.2.840.10008.5.1.4.1.1.128.1": "Legacy Converted Enhanced PET",
-    "1.2.840.10008.5.1.4.1.1.130": "Enhanced PET",
-    "1.2.840.10008.5.1.4.1.1.66.4": "SEG",
-    "1.2.840.10008.5.1.4.1.1.66.7": "label map SEG",
-    "1.2.840.10008.5.1.4.1.1.481.3": "RTSTRUCT",
-}
-_HEAD = {"HEAD", "BRAIN", "SKULL", "HEADNECK"}
 
 
 @dataclass(frozen=True)
@@ -108,28 +93,20 @@ def anonymise_folder(
         raise InputError(f"{final} lies inside {root}", mend="choose a folder outside it")
     paths = sorted(path for path in root.rglob("*") if path.is_file() and not path.is_symlink())
     cleaner, left_out, warnings = Cleaner(), Counter[str](), Counter[str]()
-    names: dict[tuple[str, ...], str] = {}
     patients: set[str] = set()
-    written = places = 0
+    places = _Places()
+    written = cleaned = 0
     with quiet_pydicom(), atomic_directory(final) as folder:
         for index, path in enumerate(paths):
             if progress is not None:
                 progress("anonymise", index, len(paths))
-            dataset = _read(path)
-            reason = "not readable as DICOM" if dataset is None else _refusal(dataset)
-            if dataset is None or reason is not None:
-                left_out[reason or ""] += 1
+            done = _anonymise_file(path, folder=folder, cleaner=cleaner, places=places)
+            if done.left_out is not None:
+                left_out[done.left_out] += 1
                 continue
-            _keep_b_value(dataset)
-            warnings.update(_warnings(dataset))
-            identifying = identifying_values(dataset)
-            patient = cleaner.clean(dataset)
-            patients.add(patient)
-            places += clean_pixels(dataset)
-            place = folder / _place(dataset, patient, names=names)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            _write(dataset, place, cleaner)
-            check_nothing_left(place, identifying, dataset)
+            warnings.update(done.look)
+            patients.add(done.patient)
+            cleaned += done.pixel_places
             written += 1
         if progress is not None:
             progress("anonymise", len(paths), len(paths))
@@ -143,7 +120,7 @@ def anonymise_folder(
             patients=len(patients),
             attributes=_named(cleaner),
             private=cleaner.private,
-            pixel_places=places,
+            pixel_places=cleaned,
             left_out=dict(left_out),
             warnings=tuple(f"{text} ({count} files)" for text, count in warnings.items()),
         )
@@ -151,30 +128,42 @@ def anonymise_folder(
     return report
 
 
-def _read(path: Path) -> Dataset | None:
+@dataclass(frozen=True)
+class _Done:
+    """What became of one file."""
+
+    left_out: str | None = None
+    patient: str = ""
+    pixel_places: int = 0
+    look: tuple[str, ...] = ()
+
+
+def _anonymise_file(path: Path, *, folder: Path, cleaner: Cleaner, places: _Places) -> _Done:
     import pydicom
 
     try:
-        return pydicom.dcmread(path)
-    except Exception:  # not DICOM, or damaged in any of a hundred ways: left out and counted
-        return None
-
-
-def _refusal(dataset: Dataset) -> str | None:
-    """Why a file must not leave, or None."""
-    from pydicom.uid import UID
-
-    kind = UID(str(dataset.get("SOPClassUID", "")))
-    if str(dataset.get("BurnedInAnnotation", "")).strip().upper() == "YES":
-        return "burned-in annotation: its pixels hold words"
-    if str(kind) in _ALLOWED:
-        return None
-    name = kind.name if kind and kind.name != str(kind) else "of a kind that DICOM does not define"
-    if "Secondary Capture" in name:
-        return "secondary capture: its pixels may hold words"
-    if "Ultrasound" in name:
-        return "ultrasound: its pixels usually hold words"
-    return f"{name}: its content cannot be checked for words"
+        dataset = pydicom.dcmread(path)
+    except Exception:  # not DICOM, or damaged in any of a hundred ways
+        return _Done("not readable as DICOM")
+    try:
+        reason = why_left_out(dataset)
+        if reason is not None:
+            return _Done(reason)
+        _keep_b_value(dataset)
+        look = what_to_look_at(dataset)
+        identifying = identifying_values(dataset)
+        patient = cleaner.clean(dataset)
+        count = clean_pixels(dataset)
+        place = folder / places.of(dataset, patient)
+        if place.exists():
+            return _Done("another file of an instance that is there already")
+        _write(dataset, place)
+        check_nothing_left(place, identifying, dataset)
+    except (CmcError, OSError):
+        raise
+    except Exception:  # values that only show when they are converted or written that they are none
+        return _Done("damaged: it cannot be written again")
+    return _Done(patient=patient, pixel_places=count, look=tuple(look))
 
 
 def _keep_b_value(dataset: Dataset) -> None:
@@ -194,31 +183,26 @@ def _keep_b_value(dataset: Dataset) -> None:
             dataset.DiffusionBValue = value
 
 
-def _warnings(dataset: Dataset) -> list[str]:
-    found = []
-    image = dataset.get("SOPClassUID") not in {"1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.481.3"}
-    if image and "BurnedInAnnotation" not in dataset:
-        found.append("does not say whether words are burned in (BurnedInAnnotation is absent): look at the pixels")
-    words = str(dataset.get("ImageType", "")).upper()
-    if "SECONDARY" in words:
-        found.append("is a derived or captured image (ImageType SECONDARY): look at the pixels for burned-in words")
-    face = str(dataset.get("RecognizableVisualFeatures", "")).strip().upper() != "NO"
-    if image and face and str(dataset.get("BodyPartExamined", "")).strip().upper() in _HEAD:
-        found.append("shows a head, from which a face can be reconstructed: this command does not remove it")
-    return found
+class _Places:
+    """Where files go: numbers by patient, study, series and instance, in the order in which they come."""
+
+    def __init__(self) -> None:
+        self._names: dict[tuple[str, ...], str] = {}
+        self._counts: Counter[tuple[str, ...]] = Counter()
+
+    def of(self, dataset: Dataset, patient: str) -> Path:
+        key: tuple[str, ...] = (patient,)
+        parts = [patient]
+        for keyword, letters in (("StudyInstanceUID", "ST"), ("SeriesInstanceUID", "SE"), ("SOPInstanceUID", "IM")):
+            above, key = key, (*key, str(dataset.get(keyword, "")))
+            if key not in self._names:
+                self._counts[above] += 1
+                self._names[key] = f"{letters}{self._counts[above]:05d}"
+            parts.append(self._names[key])
+        return Path(*parts[:-1], f"{parts[-1]}.dcm")
 
 
-def _place(dataset: Dataset, patient: str, *, names: dict[tuple[str, ...], str]) -> Path:
-    study = (patient, str(dataset.get("StudyInstanceUID", "")))
-    series = (*study, str(dataset.get("SeriesInstanceUID", "")))
-    parts = [patient]
-    for key, letters in ((study, "ST"), (series, "SE"), ((*series, str(dataset.SOPInstanceUID)), "IM")):
-        count = sum(len(other) == len(key) and other[:-1] == key[:-1] for other in names) if key not in names else 0
-        parts.append(names.setdefault(key, f"{letters}{count + 1:05d}"))
-    return Path(*parts[:-1], f"{parts[-1]}.dcm")
-
-
-def _write(dataset: Dataset, path: Path, cleaner: Cleaner) -> None:
+def _write(dataset: Dataset, path: Path) -> None:
     """With a file meta and a preamble of our own: both may hold anything."""
     from pydicom.dataset import FileMetaDataset
     from pydicom.uid import PYDICOM_IMPLEMENTATION_UID
@@ -231,7 +215,12 @@ def _write(dataset: Dataset, path: Path, cleaner: Cleaner) -> None:
     meta.ImplementationVersionName = "CMC-SDK"
     dataset.file_meta = meta
     dataset.preamble = bytes(128)
-    dataset.save_as(path, enforce_file_format=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        dataset.save_as(path, enforce_file_format=True)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def _named(cleaner: Cleaner) -> dict[str, int]:
