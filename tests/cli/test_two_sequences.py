@@ -68,7 +68,8 @@ def voxels_in_the_patient(segmentation: pydicom.Dataset, labels: nib.Nifti1Image
         rows, columns = np.nonzero(pixels)
         places = corner + np.outer(columns * column_step, orientation[:3]) + np.outer(rows * row_step, orientation[3:])
         index = np.rint(places @ to_index[:3, :3].T + to_index[:3, 3]).astype(int)
-        painted[tuple(index.T)] = groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber
+        owner = groups if "SegmentIdentificationSequence" in groups else shared
+        painted[tuple(index.T)] = owner.SegmentIdentificationSequence[0].ReferencedSegmentNumber
     return painted
 
 
