@@ -204,3 +204,26 @@ def test_names_that_are_not_there_are_refused(decided: dict[str, str], message: 
 def test_rules_that_say_nothing_or_contradict_themselves_are_refused(rule: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         SeriesRule(**rule)
+
+
+@pytest.mark.data
+def test_t1_with_contrast_and_flair_of_a_real_study(test_data: Path) -> None:
+    # The crop is another patient's under the same ID, study and frame: no header tells, only what it is called does.
+    wanted = (
+        Wanted("t1c", "MR", SeriesRule(words=("t1*",), contrast="yes")),
+        Wanted("flair", "MR", SeriesRule(words=("flair*",))),
+    )
+    selection = select_series(scan_dicom(test_data / "dicom_mr_pgbm003"), wanted=wanted, reference="t1c")
+    assert described(selection) == {"t1c": "T1post", "flair": "FLAIR_reg"}
+    assert reasons(selection, "t1c")["HippoCrop"] == "no word of its header is 't1*'"
+    assert selection.notes == ()
+
+
+@pytest.mark.data
+def test_b_values_of_one_real_series_come_apart_by_a_rule(test_data: Path) -> None:
+    wanted = tuple(
+        Wanted(f"b{value}", "MR", SeriesRule(words=("diff",), b_value=(value, value), without=("calc*", "adc")))
+        for value in (50, 400, 800)
+    )
+    selection = select_series(scan_dicom(test_data / "dicom_mr_prostatex0000"), wanted=wanted, reference="b50")
+    assert {name: volume.b_value for name, volume in selection.chosen.items()} == {"b50": 50, "b400": 400, "b800": 800}
