@@ -221,4 +221,4 @@ def _write_images(
 
 
 def _place(study: DicomScan) -> str:
-    return str(study.series[0].folder)
+    return str(study.series[0].frames[0].path.parent)
