@@ -1,4 +1,4 @@
-"""A bundle for T2 and ADC, exported for real, on a whole study: what is picked, what is explained, where labels lie."""
+"""A bundle for T2 and ADC on a whole study: what is picked, what is explained, where labels lie."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 import pydicom
 import pytest
 
+from cmc_sdk.bundle import write_bundle
 from cmc_sdk.bundle.manifest import Grid, ModalitySpec, ModelSpec
 from cmc_sdk.bundle.series_rule import SeriesRule
 from cmc_sdk.imaging.classes import ClassTable
@@ -24,10 +25,9 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def prostate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An untrained network whose manifest says which series T2 and ADC are."""
-    pytest.importorskip("onnxscript")
-    from cmc_sdk.export import export_network
-    from tests.export.exported import make_case, make_network
+    """A network of hand-written graphs whose manifest says which series T2 and ADC are."""
+    pytest.importorskip("onnx")
+    from tests.cli.graphs import make_graph
 
     names = ("t2", "adc")
     rules = (SeriesRule(words=("t2*",), without=("localizer",), min_slices=10), SeriesRule(words=("adc",)))
@@ -40,18 +40,18 @@ def prostate(tmp_path_factory: pytest.TempPathFactory) -> Path:
         grid=Grid(spacing_mm=(4, 4, 4), window_vox=(16, 16, 16), overlap=0.25),
     )
     bundle = tmp_path_factory.mktemp("prostate") / "prostate.cmc"
-    export_network(
-        make_network(names),
-        spec=spec,
-        output=bundle,
-        version="1",
-        licence="Apache-2.0",
-        intended_use="tests",
-        cases=[make_case(names)],
-        validated_subsets=[],
-        seen={},
-        provenance={},
-    )
+    graphs = [make_graph(part, name, modalities=names) for name in names for part in ("encoder", "decoder")]
+    fields = {
+        "name": "prostate",
+        "version": "1",
+        "licence": "Apache-2.0",
+        "intended_use": "tests",
+        "spec": spec,
+        "graphs": tuple(entry for entry, _ in graphs),
+        "gate": {},
+        "provenance": {},
+    }
+    write_bundle(bundle, manifest_fields=fields, files={entry.path: content for entry, content in graphs})
     return bundle
 
 
