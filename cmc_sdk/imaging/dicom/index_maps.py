@@ -54,7 +54,7 @@ def faults_of(volume: Volume) -> list[IndexMap]:
             maps.append(IndexMap(f"off by one {what} ({patient[axis]})", shift))
     between_columns, between_rows, _ = volume.spacing_mm
     ratio = between_rows / between_columns
-    maps.append(IndexMap("with row and column spacing swapped", np.diag((ratio, 1.0 / ratio, 1.0, 1.0))))
+    maps.append(IndexMap("written with row and column spacing swapped", np.diag((ratio, 1.0 / ratio, 1.0, 1.0))))
     to_index = lps_to_index(volume)
     for signs, name in (
         ((-1, 1, 1), f"mirrored {_AXES[0]}"),

@@ -49,7 +49,7 @@ def write_structure_set(
 
     Contours run halfway between the centres of pixels inside and outside, so that filling them gives the labels back
     pixel by pixel; straight runs have no points of their own. All are CLOSED_PLANAR; a hole is joined to the contour
-    around it by a channel of no width (PS3.3 C.8.8.6.3), so that the area is right whether a program joins contours,
+    around it by a channel of no width (PS3.3 C.8.8.6), so that the area is right whether a program joins contours,
     takes their exclusive or, or counts windings. A slice that the source does not have gets contours without a
     reference. A class that is absent gets a region without contours. Before the file gets its name it is read back,
     filled and compared with `labels`.
@@ -183,12 +183,10 @@ def _contour_items(labels: Volume, *, source: DicomSource, classes: ClassTable) 
 
 
 def _set_points(item: Dataset, points_mm: npt.NDArray[np.float64]) -> None:
-    """Contour Data as its final text, to 0.1 µm: an object for each of millions of numbers would take gigabytes."""
-    from pydicom.dataelem import RawDataElement
-    from pydicom.tag import Tag
+    """Contour Data as its final text, to 0.1 µm: an object for each of millions of numbers would take gigabytes.
 
+    Bytes of unknown type go into the file as they are, and Implicit VR names no types there.
+    """
     rounded = np.round(points_mm, 4) + 0.0  # + 0: no minus zero
     text = "\\".join([f"{value:.4f}" for value in rounded.ravel().tolist()]).encode()
-    text += b" " * (len(text) % 2)
-    tag = Tag(_CONTOUR_DATA)
-    item[tag] = RawDataElement(tag, "DS", len(text), text, 0, True, True)
+    item.add_new(_CONTOUR_DATA, "UN", text + b" " * (len(text) % 2))
