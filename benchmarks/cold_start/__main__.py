@@ -43,11 +43,13 @@ def start_once(preset: str, folder: Path, *, threads: int) -> dict[str, Any]:
     return found
 
 
-def measure(preset: str, *, runs: int, threads: int) -> dict[str, Any]:
+def measure(preset: str, *, runs: int, threads: int, kept: Path | None) -> dict[str, Any]:
     """Medians of `runs` starts after one that fills the system's file cache."""
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        run_child("benchmarks.cold_start.prepare", preset, name, "--threads", str(threads), threads=threads)
+        folder = Path(name) if kept is None else kept / preset
+        if not folder.is_dir() or kept is None:
+            folder.mkdir(exist_ok=True)
+            run_child("benchmarks.cold_start.prepare", preset, str(folder), "--threads", str(threads), threads=threads)
         size = sum(path.stat().st_size for path in (folder / f"{preset}.cmc").rglob("*") if path.is_file())
         found = [start_once(preset, folder, threads=threads) for _ in range(runs + 1)][1:]
     totals = sorted(item["total"] for item in found)
@@ -68,10 +70,11 @@ def measure(preset: str, *, runs: int, threads: int) -> dict[str, Any]:
 @click.option("--preset", "presets", multiple=True, default=("tiny", "base"), show_default=True)
 @click.option("--runs", default=7, show_default=True, type=click.IntRange(min=1))
 @click.option("--threads", default=2, show_default=True, type=click.IntRange(min=1))
+@click.option("--keep", type=click.Path(path_type=Path), help="A folder for the bundles, to use them again.")
 @click.option("--save/--no-save", default=True, help="Write benchmarks/results/cold_start.json.")
-def main(presets: tuple[str, ...], runs: int, threads: int, save: bool) -> None:
+def main(presets: tuple[str, ...], runs: int, threads: int, keep: Path | None, save: bool) -> None:
     """Both modalities, OpenVINO f32, a signed bundle; files are in the system's cache, as after an installation."""
-    rows = [measure(preset, runs=runs, threads=threads) for preset in presets]
+    rows = [measure(preset, runs=runs, threads=threads, kept=keep) for preset in presets]
     click.echo(f"{'seconds':<24}" + "".join(f"{row['preset']:>10}" for row in rows))
     for part in PARTS:
         click.echo(f"{part:<24}" + "".join(f"{row['parts'][part]:>10.3f}" for row in rows))
