@@ -83,6 +83,8 @@ def _unpacked(content: bytes) -> bytes:
     """The bytes of a packed NIfTI file: as many as its header says, since a few packed kilobytes may be terabytes."""
     with gzip.GzipFile(fileobj=io.BytesIO(content)) as packed:
         head = packed.read(348)
+        if len(head) < 348:
+            raise ValueError("it is shorter than a header")
         header: Any = nibabel.Nifti1Header(head)  # type: ignore[no-untyped-call]
         size = int(header["vox_offset"]) + math.prod(header.get_data_shape()) * header.get_data_dtype().itemsize
         if not len(head) < size <= _MAX_BYTES:
