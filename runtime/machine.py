@@ -8,12 +8,10 @@ import os
 import platform
 import sys
 from collections.abc import Mapping
-from ctypes.util import find_library
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-__all__ = ["BackendState", "MachineReport", "examine_machine"]
+__all__ = ["BackendState", "MachineReport", "NvidiaState", "examine_machine"]
 
 PACKAGES = (
     "cmc-sdk", "numpy", "nibabel", "pydantic", "click", "onnxruntime", "onnxruntime-gpu", "openvino", "torch", "monai",
@@ -33,6 +31,25 @@ class BackendState:
 
 
 @dataclass(frozen=True)
+class NvidiaState:
+    """NVIDIA devices, and what builds and runs engines for them; nothing of it is needed.
+
+    Args:
+        driver: Its version; None where it is not known.
+        cuda: Newest CUDA that the driver runs; None without a driver.
+        devices: Name, compute capability and memory of each.
+        note: Why there is no device; empty if there is one.
+        tensorrt: Version by flavour, or why it cannot be used.
+    """
+
+    driver: str | None
+    cuda: str | None
+    devices: tuple[str, ...]
+    note: str
+    tensorrt: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class MachineReport:
     """What `examine_machine` found; true if no fault was found.
 
@@ -42,7 +59,7 @@ class MachineReport:
         packages: Version by distribution, None for one that is not installed.
         backends: State by backend.
         rooms: Whether `train` and `export` can work here.
-        gpu_driver: Whether an NVIDIA driver's library is found.
+        nvidia: Driver, devices and TensorRT.
         openvino_telemetry_blocked: Whether importing OpenVINO opens no socket; None if it is not installed.
         faults: One line each: what is wrong and how to mend it.
     """
@@ -55,7 +72,7 @@ class MachineReport:
     packages: Mapping[str, str | None]
     backends: Mapping[str, BackendState]
     rooms: Mapping[str, bool]
-    gpu_driver: bool
+    nvidia: NvidiaState
     openvino_telemetry_blocked: bool | None
     faults: tuple[str, ...]
 
@@ -83,7 +100,7 @@ def examine_machine() -> MachineReport:
             "train": all(map(_present, ("torch", "monai", "lightning_fabric", "safetensors"))),
             "export": all(map(_present, ("torch", "onnx", "onnxscript", "onnxruntime"))),
         },
-        gpu_driver=_gpu_driver(),
+        nvidia=_nvidia(),
         openvino_telemetry_blocked=_telemetry_blocked() if packages["openvino"] else None,
         faults=tuple(_faults(packages, backends)),
     )
@@ -142,8 +159,20 @@ def _telemetry_blocked() -> bool:
     return getattr(sys.modules.get("openvino_telemetry"), "__file__", None) is None
 
 
-def _gpu_driver() -> bool:
-    return find_library("cuda") is not None or Path("/proc/driver/nvidia/version").is_file()
+def _nvidia() -> NvidiaState:
+    from cmc_sdk.runtime.tensorrt.driver import find_devices
+    from cmc_sdk.runtime.tensorrt.flavour import find_flavours
+
+    report = find_devices()
+    return NvidiaState(
+        driver=report.version,
+        cuda=None if report.cuda is None else "{}.{}".format(*report.cuda),
+        devices=tuple(
+            f"{item.name} ({item.capability}, {item.memory_bytes / 2**30:.1f} GiB)" for item in report.devices
+        ),
+        note=report.note,
+        tensorrt={item.name: item.note or item.version or "unknown" for item in find_flavours()},
+    )
 
 
 def _memory_bytes() -> int | None:

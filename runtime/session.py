@@ -12,7 +12,7 @@ from cmc_sdk.runtime.limits import Limits, parse_bytes, parse_seconds
 from cmc_sdk.runtime.record import BundleIdentity
 from cmc_sdk.runtime.segmenter import Segmenter
 
-__all__ = ["Session"]
+__all__ = ["Session", "admit"]
 
 
 class Session(Segmenter):
@@ -54,7 +54,7 @@ class Session(Segmenter):
             max_mem_bytes=None if max_mem is None else parse_bytes(max_mem),
             deadline_s=None if deadline is None else parse_seconds(deadline),
         )
-        self.bundle, verdict = _admitted(bundle, trust=trust)
+        self.bundle, verdict = admit(bundle, trust=trust)
         manifest = self.bundle.manifest
         chosen = open_backend(self.bundle, choice=backend, precision=precision, threads=threads)
         super().__init__(
@@ -75,7 +75,12 @@ class Session(Segmenter):
         )
 
 
-def _admitted(bundle: str | os.PathLike[str] | Bundle, *, trust: Trust | None) -> tuple[Bundle, Verdict]:
+def admit(bundle: str | os.PathLike[str] | Bundle, *, trust: Trust | None) -> tuple[Bundle, Verdict]:
+    """Open a bundle if somebody who is trusted vouches for it, or take one that was opened so.
+
+    Raises:
+        TrustError, BundleError: As `Session`.
+    """
     if not isinstance(bundle, Bundle):
         bundle = open_bundle(bundle, policy=require_trust(trust))
     elif trust is not None:

@@ -45,7 +45,10 @@ def _facts(report: MachineReport) -> dict[str, str]:
         facts[name] = good if state.usable else state.note
     for room, works in report.rooms.items():
         facts[f"cmc {room}"] = "can work" if works else f"needs pip install 'cmc-sdk[{room}]'"
-    facts["NVIDIA driver"] = "found" if report.gpu_driver else "none"
+    nvidia = report.nvidia
+    driver = f"driver {nvidia.driver or 'unknown'}, CUDA {nvidia.cuda}"
+    facts["NVIDIA"] = f"{', '.join(nvidia.devices)}; {driver}" if nvidia.devices else nvidia.note
+    facts |= {name: f"{note}: builds engines" if note[0].isdigit() else note for name, note in nvidia.tensorrt.items()}
     if report.openvino_telemetry_blocked is not None:
         facts["OpenVINO telemetry"] = "blocked" if report.openvino_telemetry_blocked else "not blocked"
     facts["packages"] = ", ".join(f"{name} {version}" for name, version in report.packages.items() if version)

@@ -19,6 +19,7 @@ COMMANDS = {
     "data": "Data lists, phantoms, and DICOM studies.",
     "demo": "The whole path on a phantom, in minutes, on a CPU.",
     "doctor": "What this machine can do.",
+    "engine": "Build, list and check engines for NVIDIA devices.",
     "evaluate": "Measure a run or a bundle on labelled cases.",
     "export": "Turn a training run into a bundle.",
     "infer": "Label a scan with a bundle.",

@@ -128,6 +128,10 @@ class GraphBackend:
             for _ in pool.map(lambda graph: self._ready(graph, file=files.get(graph.path)).prepare(batch), graphs):
                 pass
 
+    def open_graph(self, graph: Graph, *, file: GraphFile | None = None) -> CompiledGraph:
+        """Make one graph run; `file` where it has been read already."""
+        return self.compile_graph(file or read_graph(self._bundle, graph))
+
     def encode(self, modality: str, window: Array) -> dict[str, Array]:
         """As `Backend.encode`."""
         return self._run("encoder", modality, {"window": window})
@@ -159,7 +163,7 @@ class GraphBackend:
             slot = self._slots.setdefault(graph.path, _Slot())
         with slot.lock:
             if slot.compiled is None:
-                slot.compiled = self.compile_graph(file or read_graph(self._bundle, graph))
+                slot.compiled = self.open_graph(graph, file=file)
             return slot.compiled
 
 

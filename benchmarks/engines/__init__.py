@@ -1,0 +1,1 @@
+"""Engines built ahead of time, without a GPU."""

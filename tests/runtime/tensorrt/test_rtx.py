@@ -1,0 +1,56 @@
+"""NVIDIA's own compiler, without a GPU: every graph of a `tiny` bundle is parsed and built for four devices."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cmc_sdk.runtime.tensorrt.engines import build_engines
+from cmc_sdk.runtime.tensorrt.store import EngineRecord
+
+pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed: pip install 'cmc-sdk[rtx]'")
+pytest.importorskip("onnxscript")
+pytestmark = pytest.mark.slow
+
+TARGETS = ("sm80", "sm86", "sm89", "sm120")
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Preset tiny, ct and mr, random weights, f32 and fp16."""
+    from benchmarks.engines.prepare import write_bundle_of
+
+    return write_bundle_of("tiny", tmp_path_factory.mktemp("rtx") / "tiny.cmc")
+
+
+def test_every_graph_of_tiny_is_built_for_every_device_without_a_gpu(tiny, tmp_path):
+    report = build_engines(tiny, state=tmp_path / "state", trust="development", targets=TARGETS)
+    assert report, report.faults
+    records = [item.record for item in report.builds]
+    assert sorted(record.graph for record in records if record is not None) == [
+        f"graphs/{precision}/{part}_{modality}.onnx"
+        for precision in ("f32", "fp16")
+        for part in ("decoder", "encoder")
+        for modality in ("ct", "mr")
+    ]
+    for record in records:
+        assert isinstance(record, EngineRecord)
+        assert record.key.capabilities == TARGETS
+        assert record.size > 1 << 20
+        assert record.peak_bytes is not None
+        assert record.peak_bytes < 2 << 30
+        assert record.float_layers > 0
+        assert (record.half_layers > 20, bool(record.half_nodes)) == (record.key.precision == "fp16",) * 2
+
+
+def test_sm75_builds_what_it_can_and_refuses_fp32_convolutions_by_name(tiny, tmp_path):
+    report = build_engines(
+        tiny, state=tmp_path / "state", trust="development", targets=("sm75", "sm86"), precisions=("f32",)
+    )
+    refused = [item for item in report.builds if item.fault is not None]
+    assert {item.key.targets for item in refused} == {"sm75"}
+    assert len(refused) == 4
+    assert all("FP32 3D convolution is not supported" in str(item.fault) for item in refused)
+    assert all("use an fp16 graph" in item.fault.mend for item in refused if item.fault is not None)
+    assert all(item.record is not None for item in report.builds if item.key.targets == "sm86")
