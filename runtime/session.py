@@ -31,6 +31,7 @@ class Session(Segmenter):
             would need more is refused before it starts. None: no limit.
         deadline: Most time for a run, from reading to labels, in seconds or words like `30s`. A run that would take
             longer is refused; one that does is ended at the next window's end. None: no limit.
+        state: The state folder with the engines of backend `tensorrt`; the other backends take none.
 
     Raises:
         TrustError: Nobody who is trusted vouches for the bundle, or no trust was named.
@@ -49,6 +50,7 @@ class Session(Segmenter):
         threads: int | None = None,
         max_mem: str | float | None = None,
         deadline: str | float | None = None,
+        state: str | os.PathLike[str] | None = None,
     ) -> None:
         limits = Limits(
             max_mem_bytes=None if max_mem is None else parse_bytes(max_mem),
@@ -56,7 +58,7 @@ class Session(Segmenter):
         )
         self.bundle, verdict = admit(bundle, trust=trust)
         manifest = self.bundle.manifest
-        chosen = open_backend(self.bundle, choice=backend, precision=precision, threads=threads)
+        chosen = open_backend(self.bundle, choice=backend, precision=precision, threads=threads, state=state)
         super().__init__(
             manifest.spec,
             chosen,

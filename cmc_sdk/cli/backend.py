@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
-__all__ = ["BACKENDS", "PRECISIONS", "backend_option", "precision_option"]
+__all__ = ["BACKENDS", "PRECISIONS", "backend_option", "precision_option", "state_option"]
 
-BACKENDS = ("openvino", "onnxruntime", "onnxruntime-cuda", "onnxruntime-tensorrt")
+BACKENDS = ("openvino", "onnxruntime", "onnxruntime-cuda", "onnxruntime-tensorrt", "tensorrt")
 PRECISIONS = ("f32", "fp16", "bf16", "int8")
 
 backend_option = click.option(
@@ -22,4 +24,10 @@ precision_option = click.option(
     default="f32",
     show_default=True,
     help="What it computes in, of those that the bundle was exported for. fastest: the fastest that kept the gate.",
+)
+state_option = click.option(
+    "--state",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="The state folder with the engines of --backend tensorrt, filled by `cmc engine build`.",
 )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from cmc_sdk.cli.backend import backend_option, precision_option
+from cmc_sdk.cli.backend import backend_option, precision_option, state_option
 from cmc_sdk.cli.console import emit_json, json_option, json_progress, progress_bar, stdout
 from cmc_sdk.cli.scans import ScanRequest, print_selection, scan_options
 from cmc_sdk.cli.tables import text_table
@@ -36,6 +36,7 @@ Examples:
 @trust_options
 @backend_option
 @precision_option
+@state_option
 @click.option(
     "--pairing",
     type=click.Choice(["auto", "registered", "separate"]),
@@ -74,6 +75,7 @@ def command(
     development: bool,
     backend: BackendChoice,
     precision: PrecisionChoice,
+    state: Path | None,
     pairing: Literal["auto", "registered", "separate"],
     threads: int | None,
     max_mem: str | None,
@@ -108,6 +110,7 @@ def command(
         trust=chosen_trust(trust, development=development),
         backend=backend,
         precision=precision,
+        state=state,
         threads=threads,
         max_mem=max_mem,
         deadline=deadline,

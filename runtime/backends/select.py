@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -24,8 +25,8 @@ __all__ = [
     "select_backend",
 ]
 
-BackendName = Literal["openvino", "onnxruntime", "onnxruntime-cuda", "onnxruntime-tensorrt"]
-BackendChoice = Literal["auto", "openvino", "onnxruntime", "onnxruntime-cuda", "onnxruntime-tensorrt"]
+BackendName = Literal["openvino", "onnxruntime", "onnxruntime-cuda", "onnxruntime-tensorrt", "tensorrt"]
+BackendChoice = Literal["auto", "openvino", "onnxruntime", "onnxruntime-cuda", "onnxruntime-tensorrt", "tensorrt"]
 PrecisionChoice = Literal["f32", "fp16", "bf16", "int8", "fastest"]
 
 PRECISIONS_OF: dict[BackendName, tuple[Precision, ...]] = {
@@ -33,6 +34,7 @@ PRECISIONS_OF: dict[BackendName, tuple[Precision, ...]] = {
     "onnxruntime": ("f32", "fp16"),
     "onnxruntime-cuda": ("f32", "fp16"),
     "onnxruntime-tensorrt": ("f32", "fp16"),
+    "tensorrt": ("f32", "fp16"),
 }
 
 # Fastest first, as measured on a CPU (docs/backends.md). An FP16 graph gains nothing there: it is for checking.
@@ -101,7 +103,12 @@ def select_backend(bundle: Bundle, *, choice: BackendChoice, precision: Precisio
 
 
 def open_backend(
-    bundle: Bundle, *, choice: BackendChoice, precision: PrecisionChoice = "f32", threads: int | None = None
+    bundle: Bundle,
+    *,
+    choice: BackendChoice,
+    precision: PrecisionChoice = "f32",
+    threads: int | None = None,
+    state: str | os.PathLike[str] | None = None,
 ) -> GraphBackend:
     """A backend over the graphs of `bundle`.
 
@@ -110,13 +117,23 @@ def open_backend(
         choice: As for `select_backend`.
         precision: As for `select_backend`.
         threads: Threads of the inference library; None for its own choice.
+        state: The state folder with the engines of `tensorrt`, which needs one; the other backends take none.
 
     Raises:
-        As `select_backend`; InputError: `threads` is below 1.
+        As `select_backend`; InputError: `threads` is below 1, or `state` is missing or not wanted.
     """
     if threads is not None and threads < 1:
         raise InputError(f"{threads} threads are not possible", mend="give 1 or more")
+    if (state is None) is (choice == "tensorrt"):
+        raise InputError(
+            "tensorrt needs a state folder with its engines" if state is None else f"{choice} takes no state folder",
+            mend="give --backend tensorrt and --state DIR together; `cmc engine build` fills the folder",
+        )
     chosen = select_backend(bundle, choice=choice, precision=precision)
+    if state is not None:
+        from cmc_sdk.runtime.backends.tensorrt import TensorRtBackend
+
+        return TensorRtBackend(bundle, state=state, precision=chosen.precision, threads=threads, reason=chosen.reason)
     if chosen.backend == "openvino":
         from cmc_sdk.runtime.backends.openvino import OpenVinoBackend
 
@@ -186,10 +203,8 @@ def _require_installed(names: tuple[BackendName, ...]) -> None:
     if not any(map(_is_installed, names)):
         packages = dict.fromkeys(map(_package, names))
         extra = "cuda" if any(name not in ("openvino", "onnxruntime") for name in names) else "cpu"
-        raise BackendError(
-            f"{' and '.join(packages)} not installed: no backend can run the bundle",
-            mend=f"pip install 'cmc-sdk[{extra}]'",
-        )
+        mend = "docs/engines.md says how" if names == ("tensorrt",) else f"pip install 'cmc-sdk[{extra}]'"
+        raise BackendError(f"{' and '.join(packages)} not installed: no backend can run the bundle", mend=mend)
 
 
 def _unproven(manifest: Manifest, backend: BackendName, precision: Precision) -> str:
@@ -209,6 +224,8 @@ def _backends_of(precision: Precision) -> str:
 
 
 def _is_installed(name: BackendName) -> bool:
+    if name == "tensorrt" and importlib.util.find_spec("tensorrt_rtx") is not None:
+        return True
     return importlib.util.find_spec(_package(name)) is not None
 
 

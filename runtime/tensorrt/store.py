@@ -190,7 +190,7 @@ class EngineStore:
             why = "its engines were built after it was verified"
         raise BackendError(
             f"the engines of this bundle in {self.folder.path} may not run yet: {why}",
-            mend=f"run `cmc verify BUNDLE --backend tensorrt --state {self.folder.path}`",
+            mend=f"run `cmc verify BUNDLE --state {self.folder.path}`",
         )
 
     def timing_cache(self, name: str) -> bytes:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cmc_sdk import Session, Volume
 from cmc_sdk.bundle import open_bundle
 from cmc_sdk.errors import BackendError, InputError, ResourceError
 from cmc_sdk.runtime.backends.onnxruntime import OnnxRuntimeBackend
@@ -134,6 +135,23 @@ def test_without_a_driver_the_library_is_not_even_imported(bundle, state, no_dri
     with pytest.raises(BackendError, match="no NVIDIA driver"):
         opened(bundle, state)
     assert "tensorrt" not in sys.modules
+
+
+def test_a_session_takes_the_engines_of_a_state_folder_and_says_so(bundle, state):
+    pass_verify(bundle, state, opened(bundle, state))
+    session = Session(bundle, trust="development", backend="tensorrt", state=state, threads=1)
+    scan = Volume(np.full((20, 18, 16), 40, np.int16), np.diag([3.0, 3.0, 3.0, 1.0]), name="scan")
+    result = session.infer({"ct": scan})
+    assert (result.record.backend, result.record.precision) == ("tensorrt", "f32")
+    expected = Session(bundle, trust="development", backend="onnxruntime", threads=1).infer({"ct": scan})
+    assert np.array_equal(result.labels["ct"].stored, expected.labels["ct"].stored)
+
+
+def test_a_state_folder_and_the_backend_belong_together(bundle, state):
+    for options in ({"backend": "tensorrt"}, {"backend": "onnxruntime", "state": state}, {"state": state}):
+        with pytest.raises(InputError, match="state folder") as caught:
+            Session(bundle, trust="development", **options)
+        assert "cmc engine build" in caught.value.mend
 
 
 @pytest.mark.gpu
