@@ -124,13 +124,12 @@ def open_backend(
     """
     if threads is not None and threads < 1:
         raise InputError(f"{threads} threads are not possible", mend="give 1 or more")
-    if (state is None) is (choice == "tensorrt"):
-        raise InputError(
-            "tensorrt needs a state folder with its engines" if state is None else f"{choice} takes no state folder",
-            mend="give --backend tensorrt and --state DIR together; `cmc engine build` fills the folder",
-        )
+    if state is not None and choice != "tensorrt":
+        raise InputError(f"{choice} takes no state folder", mend=_STATE)
     chosen = select_backend(bundle, choice=choice, precision=precision)
-    if state is not None:
+    if chosen.backend == "tensorrt":
+        if state is None:
+            raise InputError("tensorrt needs a state folder with its engines", mend=_STATE)
         from cmc_sdk.runtime.backends.tensorrt import TensorRtBackend
 
         return TensorRtBackend(bundle, state=state, precision=chosen.precision, threads=threads, reason=chosen.reason)
@@ -234,3 +233,4 @@ def _package(name: BackendName) -> str:
 
 
 _EXPORT = "export the run again in that precision, or leave --precision out"
+_STATE = "give --backend tensorrt and --state DIR together; `cmc engine build` fills the folder"
