@@ -59,7 +59,7 @@ class BuildReport:
     @property
     def faults(self) -> list[str]:
         """One line for each engine that could not be built."""
-        return [f"{item.graph} for {item.key.targets}: {item.fault}" for item in self.builds if item.fault]
+        return [str(item.fault) for item in self.builds if item.fault]
 
     def to_dict(self) -> dict[str, Any]:
         """The report, for JSON."""
@@ -147,7 +147,12 @@ def list_engines(state: str | os.PathLike[str]) -> list[EngineRecord | StoredFau
         InputError: The folder is refused.
     """
     with StateFolder(state) as folder:
-        return list(EngineStore(folder).records())
+        found = list(EngineStore(folder).records())
+    return sorted(found, key=lambda item: (item.name,) if isinstance(item, StoredFault) else _order(item))
+
+
+def _order(record: EngineRecord) -> tuple[str, ...]:
+    return (record.bundle, record.graph, record.key.flavour, record.key.version, record.key.targets)
 
 
 def engine_graphs(bundle: Bundle, precision: GraphPrecision) -> list[Graph]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -72,9 +73,8 @@ def build(request: BuildRequest, *, data: bytes, notes: bytes) -> tuple[BuildAns
         _add_profile(builder, config, profile=profile, request=request)
     engine = builder.build_serialized_network(network, config)
     if engine is None:
-        why = log.errors[-1] if log.errors else "it does not say why"
         raise BackendError(
-            f"{flavour.name} {flavour.version} refuses {request.path} for {request.targets}: {why}",
+            f"{flavour.name} {flavour.version} refuses {request.path} for {request.targets}: {_why(log.errors)}",
             mend=_way_out(request),
         )
     view = memoryview(engine).cast("B")
@@ -152,9 +152,17 @@ def _inspect(flavour: Flavour, log: Any, engine: memoryview, *, request: BuildRe
     return check_engine(information, precision=request.precision, half_nodes=report.half_nodes, path=request.path)
 
 
+def _why(errors: list[str]) -> str:
+    """The last error; of the compiler's own only what it says, without where in itself: the log has it whole."""
+    if not errors:
+        return "it does not say why"
+    found = re.search(r"Cannot compile operation '([^']+)' for [^:]+: (.+?)\. In \w+ at ", errors[-1])
+    return f"{found[2]}, first in {found[1]!r}" if found else errors[-1]
+
+
 def _way_out(request: BuildRequest) -> str:
     if "sm75" in request.capabilities:
-        return "SM 75 has no FP32 3-D convolutions: use an fp16 graph without such islands, or a CPU backend"
+        return "it takes fp16 graphs whose islands hold no convolution and no matrix product; or use a CPU backend"
     return "see the builder's log in the state folder"
 
 
