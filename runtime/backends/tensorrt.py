@@ -7,12 +7,13 @@ device. docs/hardware.md says what has run where.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 from cmc_sdk.bundle.manifest import Graph
 from cmc_sdk.bundle.precision import Precision
 from cmc_sdk.bundle.reader import Bundle
 from cmc_sdk.errors import BackendError
-from cmc_sdk.runtime.backends.graphs import CompiledGraph, GraphBackend
+from cmc_sdk.runtime.backends.graphs import CompiledGraph, GraphBackend, GraphFile, find_graph
 from cmc_sdk.runtime.tensorrt.cuda import Cuda
 from cmc_sdk.runtime.tensorrt.driver import Device, device_key, require_device
 from cmc_sdk.runtime.tensorrt.engines import engine_graphs, engine_key
@@ -76,7 +77,14 @@ class TensorRtBackend(GraphBackend):
         """sha256 of every engine that it runs, sorted."""
         return sorted(record.sha256 for record in self._records.values())
 
-    def open_graph(self, graph: Graph) -> CompiledGraph:
+    def prepare(self, modalities: Sequence[str], *, batch: int) -> None:
+        """As `PreparingBackend.prepare`; one after the other, since they share one device."""
+        for part in ("encoder", "decoder"):
+            for name in modalities:
+                graph = find_graph(self._bundle.manifest, part=part, modality=name, precision=self.precision)
+                self._ready(graph).prepare(batch)
+
+    def open_graph(self, graph: Graph, *, file: GraphFile | None = None) -> CompiledGraph:
         """The engine of a graph, whose record was found when the backend was opened; the ONNX file is not read."""
         with StateFolder(self._state) as folder:
             engine = EngineStore(folder).load(self._records[graph.path])

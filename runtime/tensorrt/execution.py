@@ -64,6 +64,16 @@ class LoadedEngine:
                     mend="export the bundle again: graphs have float32 at their border in every precision",
                 )
 
+    def prepare(self, batch: int) -> None:
+        """Make what a batch of this size needs on the device, before it comes.
+
+        Raises:
+            BackendError: No profile for it, or no memory left on the device.
+        """
+        with self._lock:
+            self._cuda.use()
+            self._context(batch)
+
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Outputs by name from inputs by name, all f32 with the batch first.
 
