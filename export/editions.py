@@ -82,7 +82,13 @@ class Edition:
         return cls(precision, backends, make, DEFAULT_LIMITS[precision])
 
 
-EDITIONS: dict[Precision, Callable[[], Edition]] = {}
+def _fp16() -> Edition:
+    from cmc_sdk.export.precision.edition import fp16_edition  # it is made of what stands above
+
+    return fp16_edition()
+
+
+EDITIONS: dict[Precision, Callable[[], Edition]] = {"fp16": _fp16}
 """How each precision beside f32 is made."""
 
 
@@ -95,6 +101,6 @@ def edition_of(precision: Precision) -> Edition:
     if precision not in EDITIONS:
         raise InputError(
             f"no export is known for {precision}",
-            mend=f"choose among {', '.join(EDITIONS) or 'f32'}; f32 always is made",
+            mend=f"choose among {', '.join(EDITIONS)}; f32 is always made",
         )
     return EDITIONS[precision]()

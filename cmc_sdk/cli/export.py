@@ -8,7 +8,7 @@ import click
 
 from cmc_sdk.cli.console import emit_json, json_option, progress_bar, stdout
 
-EPILOG = "Example: cmc export runs/liver -o liver.cmc --name liver --version 1.0 --licence CC-BY-4.0"
+EPILOG = "Example: cmc export runs/liver -o liver.cmc --name liver --version 1.0 --licence CC-BY-4.0 --fp16"
 
 
 @click.command(epilog=EPILOG)
@@ -28,6 +28,11 @@ EPILOG = "Example: cmc export runs/liver -o liver.cmc --name liver --version 1.0
     type=click.FloatRange(0.0, 0.9),
     help="How far `cmc infer --deadline` may lower the windows' overlap to be in time.  [default: not at all]",
 )
+@click.option(
+    "--fp16",
+    is_flag=True,
+    help="Also write graphs in half precision, calibrated on validation scans, and hold them to the gate.",
+)
 @json_option
 def command(
     run: Path,
@@ -37,15 +42,17 @@ def command(
     licence: str,
     intended_use: str,
     min_overlap: float | None,
+    fp16: bool,
     as_json: bool,
 ) -> None:
     """Write the best checkpoint of the training run RUN as a bundle that runs on any machine.
 
     The written graphs are run on validation scans and on a synthetic one, on every installed backend, and must label
-    them as the trained network does; otherwise nothing is written.
+    them as the trained network does, in every precision that is asked for; otherwise nothing is written.
     """
     from cmc_sdk.bundle.reader import open_bundle
     from cmc_sdk.cli.info import describe, print_parity
+    from cmc_sdk.cli.islands import print_islands
     from cmc_sdk.export import export_bundle
 
     with progress_bar(quiet=as_json) as progress:
@@ -57,6 +64,7 @@ def command(
             licence=licence,
             intended_use=intended_use,
             min_overlap=min_overlap,
+            precisions=["fp16"] if fp16 else [],
             progress=progress,
         )
     document = describe(open_bundle(output))
@@ -66,3 +74,4 @@ def command(
     size = sum(entry.size for entry in manifest.files)
     stdout().print(f"{output}: {manifest.name} {manifest.version}, {len(manifest.files)} files, {size / 1e6:.1f} MB")
     print_parity(document["parity"])
+    print_islands(document["parity"])

@@ -48,7 +48,8 @@ class Mia(nn.Module):
 
     def attention(self, values: Tensor) -> Tensor:
         """A (B, C, C) in FP32 from V flattened, (B, C, N) FP32."""
-        rows = values * torch.rsqrt(values.square().sum(-1, keepdim=True) + 1e-12)
+        # A floor, not a sum: the exporter's optimiser takes the addition of 1e-12 for one of zero, and drops it.
+        rows = values * torch.rsqrt(values.square().sum(-1, keepdim=True).clamp_min(1e-12))
         return (torch.matmul(rows, rows.transpose(-2, -1)) / self.tau()).softmax(dim=-1)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
