@@ -35,14 +35,14 @@ __all__ = ["MARGIN", "Calibrated", "Judgement", "calibrate"]
 MARGIN = 8.0
 """A part whose values come within this factor of FP16's largest stays FP32."""
 
-RISE = 1.25
+RISE = 1.5
 """Root mean square difference from f32, as a multiple of the best graph's, from which a part matters."""
 
 PEAK = 2.0
 """The same of the largest difference: it is one value's, and shakes more."""
 
-NEGLIGIBLE = 1e-4
-"""Differences below this share of an output's largest value never matter: f32 libraries differ by as much."""
+ROUNDING = 2.0**-11
+"""What rounding an output to FP16 does to it: differences of less never matter."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,10 @@ class Difference:
         worse = [
             name
             for name, peak in self.peak.items()
-            if peak > NEGLIGIBLE and (peak > PEAK * best.peak[name] or self.rms[name] > RISE * best.rms[name])
+            if (
+                peak > max(PEAK * best.peak[name], 2 * ROUNDING)
+                or self.rms[name] > max(RISE * best.rms[name], ROUNDING)
+            )
         ]
         if not worse:
             return None
