@@ -88,7 +88,19 @@ def _fp16() -> Edition:
     return fp16_edition()
 
 
-EDITIONS: dict[Precision, Callable[[], Edition]] = {"fp16": _fp16}
+def _bf16() -> Edition:
+    from cmc_sdk.export.int8.edition import bf16_edition
+
+    return bf16_edition()
+
+
+def _int8() -> Edition:
+    from cmc_sdk.export.int8.edition import int8_edition
+
+    return int8_edition()
+
+
+EDITIONS: dict[Precision, Callable[[], Edition]] = {"fp16": _fp16, "bf16": _bf16, "int8": _int8}
 """How each precision beside f32 is made."""
 
 

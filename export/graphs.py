@@ -28,15 +28,24 @@ OPSET = 18
 
 @dataclass(frozen=True)
 class ExportedGraph:
-    """One written graph: what the manifest says of it, and the very bytes that are hashed, checked and run."""
+    """One written graph: what the manifest says of it, and the very bytes that are hashed, checked and run.
+
+    Args:
+        entry: Of the manifest.
+        content: Of its file.
+        weights: Of the file of weights that an int8 graph has beside it.
+    """
 
     entry: Graph
     content: bytes
+    weights: bytes | None = None
 
     @property
     def files(self) -> dict[str, bytes]:
         """Its files by path in the bundle."""
-        return {self.entry.path: self.content}
+        if self.entry.weights is None or self.weights is None:
+            return {self.entry.path: self.content}
+        return {self.entry.path: self.content, self.entry.weights: self.weights}
 
 
 class EncoderWrapper(nn.Module):

@@ -1,0 +1,1 @@
+"""The int8 edition of a bundle, in OpenVINO's own format."""
