@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO ?= demo
 
-.PHONY: demo test test-fast test-cpp lint bench bench-encoder bench-core bench-contract bench-method bench-inference bench-parity bench-dicom bench-cold-start bench-engines clean
+.PHONY: demo test test-fast test-cpp lint bench bench-encoder bench-core bench-contract bench-method bench-inference bench-backends bench-parity bench-dicom bench-cold-start bench-engines clean
 
 demo: $(STAMP)
 	$(BIN)/cmc demo --output $(DEMO)
@@ -55,6 +55,9 @@ bench-cold-start: $(STAMP)
 # Needs no GPU: engines are built ahead of time with TensorRT-RTX, not executed.
 bench-engines: $(STAMP)
 	$(BIN)/python -m benchmarks.engines
+
+bench-backends: $(STAMP)
+	$(BIN)/python -m benchmarks.backends
 
 # RUN=runs/NAME: the run whose network is exported and compared.
 bench-parity: $(STAMP)

@@ -59,6 +59,7 @@ class Session(Segmenter):
         self.bundle, verdict = admit(bundle, trust=trust)
         manifest = self.bundle.manifest
         chosen = open_backend(self.bundle, choice=backend, precision=precision, threads=threads, state=state)
+        self.graphs = chosen
         super().__init__(
             manifest.spec,
             chosen,

@@ -1,64 +1,136 @@
-"""`cmc bench`: time a bundle on this machine."""
+"""`cmc bench`: time a bundle on this machine, backend by backend."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING
 
 import click
 
+from cmc_sdk.cli.backend import BACKENDS, PRECISIONS
 from cmc_sdk.cli.console import emit_json, json_option, progress_bar, stdout
 from cmc_sdk.cli.tables import text_table
 from cmc_sdk.cli.trusting import chosen_trust, trust_options
+from cmc_sdk.errors import InputError
 
-EPILOG = "Example: cmc bench liver.cmc --trust trust.json --backend openvino --runs 20"
+if TYPE_CHECKING:
+    from cmc_sdk.bundle.precision import Precision
+    from cmc_sdk.runtime.backends.select import BackendName
+    from cmc_sdk.runtime.bench import BenchReport
+
+EPILOG = """\b
+Examples:
+  cmc bench liver.cmc --trust trust.json
+  cmc bench liver.cmc --trust trust.json --backend openvino --precision f32 --precision int8 --runs 20 --html bench.html
+"""
 
 
 @click.command(epilog=EPILOG)
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("--backend", default="auto", show_default=True, type=click.Choice(["auto", "openvino", "onnxruntime"]))
-@click.option("--threads", type=click.IntRange(min=1), help="Threads of the backend.  [default: its own choice]")
 @click.option(
-    "--runs", default=5, show_default=True, type=click.IntRange(min=1), help="Measured cases after a warm-up."
+    "--backend",
+    "backends",
+    multiple=True,
+    type=click.Choice(BACKENDS),
+    help="Only this one; may be given twice.  [default: every one that works here]",
 )
+@click.option(
+    "--precision",
+    "precisions",
+    multiple=True,
+    type=click.Choice(PRECISIONS),
+    help="Only this one; may be given twice.  [default: every one that the bundle holds]",
+)
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all cores]")
+@click.option("--runs", default=5, show_default=True, type=click.IntRange(min=1), help="Measured cases.")
+@click.option("--warm-up", default=1, show_default=True, type=click.IntRange(min=1), help="Cases before those.")
+@click.option("--html", type=click.Path(path_type=Path), help="Also write a page with pictures here.")
 @trust_options
 @json_option
 def command(
     bundle: Path,
-    backend: Literal["auto", "openvino", "onnxruntime"],
+    backends: tuple[BackendName, ...],
+    precisions: tuple[Precision, ...],
     threads: int | None,
     runs: int,
+    warm_up: int,
+    html: Path | None,
     trust: Path | None,
     development: bool,
     as_json: bool,
 ) -> None:
-    """Label a synthetic scan with BUNDLE several times: percentiles, memory, and the share that is not the network."""
-    from cmc_sdk.runtime.bench import bench_bundle
+    """Label a synthetic scan with BUNDLE again and again, each backend and precision in a process of its own.
 
+    Shown are percentiles a case and a window, throughput, the share that is not the network, peak memory, and the
+    start of a process by its parts. Nothing leaves this machine.
+    """
+    from cmc_sdk.files import atomic_file
+    from cmc_sdk.runtime.bench import bench_bundle
+    from cmc_sdk.runtime.bench.page import bench_page
+
+    if html is not None and (html.exists() or not html.absolute().parent.is_dir()):
+        what = "exists already" if html.exists() else "is in a folder that does not exist"
+        raise InputError(f"{html} {what}", mend="give --html the path of a new file")
     with progress_bar(quiet=as_json) as progress:
         report = bench_bundle(
             bundle,
             trust=chosen_trust(trust, development=development),
-            backend=backend,
+            backends=backends or None,
+            precisions=precisions or None,
             threads=threads,
+            warm_up=warm_up,
             runs=runs,
             progress=progress,
         )
+    if html is not None:
+        with atomic_file(html) as target:
+            target.write_text(bench_page(report), encoding="utf-8")
     if as_json:
         emit_json(report.to_dict())
         return
+    _print(report)
+    if html is not None:
+        stdout().print(f"page: {html}", markup=False)
+
+
+def _print(report: BenchReport) -> None:
     out = stdout()
+    size = " × ".join(map(str, report.size_vox))
     out.print(
-        f"{report.bundle} on {report.backend} {report.precision}: {' + '.join(report.modalities)}, "
-        f"{' × '.join(map(str, report.size_vox))} voxels, {report.windows} windows a case",
+        f"{report.bundle}: {' + '.join(report.modalities)}, {size} voxels, {report.runs[0].windows} windows a case, "
+        f"{report.runs[0].case.count} cases after a warm-up",
         markup=False,
     )
-    times = {"case": report.case, "window, network only": report.window, **report.graphs}
+    out.print(f"{report.machine['processor']}, {report.machine['cores']} cores", markup=False)
+    faster = report.relative()
     rows = [
-        [name, *(f"{1000 * value:.1f}" for value in (item.p50, item.p90, item.p99)), str(item.count)]
-        for name, item in times.items()
+        [
+            run.name,
+            *(_ms(value) for value in (run.case.p50_s, run.case.p90_s, run.case.p99_s)),
+            *(_ms(value) for value in (run.window.p50_s, run.window.p90_s, run.window.p99_s)),
+            f"{run.windows_per_s:.2f}",
+            str(run.streams),
+            f"{run.outside_network:.1%}",
+            "unknown" if run.peak_rss_bytes is None else f"{run.peak_rss_bytes / 1e6:,.0f}",
+            f"{faster[run.name]:.2f}",
+        ]
+        for run in report.runs
     ]
-    out.print(text_table(["milliseconds", "p50", "p90", "p99", "measured"], rows=rows), markup=False)
-    peak = "unknown" if report.peak_rss_bytes is None else f"{report.peak_rss_bytes / 1e6:.0f} MB"
-    out.print(f"outside the network {report.outside_network:.1%}, peak memory {peak}")
-    out.print(f"first scan, loading and compiling included, {report.first_s:.2f} s")
+    head = ["ms", "case p50", "p90", "p99", "window p50", "p90", "p99", "windows/s", "streams", "not network"]
+    out.print("\n" + text_table([*head, "peak MB", "times faster"], rows=rows), markup=False)
+    starts = [
+        [
+            run.name,
+            *(f"{value:.2f}" for value in (run.cold.import_s, run.cold.hash_s, run.cold.compile_s)),
+            *(f"{value:.2f}" for value in (run.cold.first_window_s, run.cold.total_s)),
+        ]
+        for run in report.runs
+    ]
+    parts = ["start of a process, s", "imports", "read, hash", "compile", "first window", "total"]
+    out.print("\n" + text_table(parts, rows=starts), markup=False)
+    for name, fault in report.failed.items():
+        out.print(f"{name} could not be measured: {fault}", markup=False)
+
+
+def _ms(seconds: float) -> str:
+    return f"{1000 * seconds:,.1f}"

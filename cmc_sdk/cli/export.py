@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from cmc_sdk.cli.console import emit_json, json_option, progress_bar, stdout
+
+if TYPE_CHECKING:
+    from cmc_sdk.bundle.precision import Precision
 
 EPILOG = "Example: cmc export runs/liver -o liver.cmc --name liver --version 1.0 --licence CC-BY-4.0 --fp16"
 
@@ -33,6 +37,8 @@ EPILOG = "Example: cmc export runs/liver -o liver.cmc --name liver --version 1.0
     is_flag=True,
     help="Also write graphs in half precision, calibrated on validation scans, and hold them to the gate.",
 )
+@click.option("--bf16", is_flag=True, help="Also hold bf16 on OpenVINO to the gate, so that it may be used.")
+@click.option("--int8", is_flag=True, help="Also write 8-bit graphs for OpenVINO, calibrated on validation scans.")
 @json_option
 def command(
     run: Path,
@@ -43,6 +49,8 @@ def command(
     intended_use: str,
     min_overlap: float | None,
     fp16: bool,
+    bf16: bool,
+    int8: bool,
     as_json: bool,
 ) -> None:
     """Write the best checkpoint of the training run RUN as a bundle that runs on any machine.
@@ -55,6 +63,7 @@ def command(
     from cmc_sdk.cli.islands import print_islands
     from cmc_sdk.export import export_bundle
 
+    asked: dict[Precision, bool] = {"fp16": fp16, "bf16": bf16, "int8": int8}
     with progress_bar(quiet=as_json) as progress:
         manifest = export_bundle(
             run,
@@ -64,7 +73,7 @@ def command(
             licence=licence,
             intended_use=intended_use,
             min_overlap=min_overlap,
-            precisions=["fp16"] if fp16 else [],
+            precisions=[name for name, wanted in asked.items() if wanted],
             progress=progress,
         )
     document = describe(open_bundle(output))

@@ -74,7 +74,7 @@ def run_model(model: Any, *, inputs: Sequence[Mapping[str, Array]]) -> list[dict
     found = []
     for item in inputs:
         outputs = request.infer(dict(item), share_inputs=True, share_outputs=True)
-        found.append({port.get_any_name(): np.array(outputs[port]) for port in model.outputs})
+        found.append({port.get_any_name(): np.array(array) for port, array in outputs.items()})
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -92,6 +93,9 @@ class GraphBackend:
         precision: That it is to compute in; decides which graphs are read.
         threads: Threads of the inference library; None for its own choice.
         reason: Why this backend and precision were chosen, for the record.
+
+    Attributes:
+        read_seconds: What reading and hashing graphs took so far.
     """
 
     name = "graphs"
@@ -104,6 +108,7 @@ class GraphBackend:
         self.threads = threads
         self.reason = reason
         self.modalities: tuple[str, ...] = bundle.manifest.spec.names
+        self.read_seconds = 0.0
         self._slots: dict[str, _Slot] = {}
         self._lock = threading.Lock()
 
@@ -123,14 +128,14 @@ class GraphBackend:
             for graph in graphs:
                 self._ready(graph).prepare(batch)
             return
-        files = {graph.path: read_graph(self._bundle, graph) for graph in graphs if graph.path not in self._slots}
+        files = {graph.path: self._read(graph) for graph in graphs if graph.path not in self._slots}
         with ThreadPoolExecutor(self.threads or usable_threads(), thread_name_prefix="cmc-compile") as pool:
             for _ in pool.map(lambda graph: self._ready(graph, file=files.get(graph.path)).prepare(batch), graphs):
                 pass
 
     def open_graph(self, graph: Graph, *, file: GraphFile | None = None) -> CompiledGraph:
         """Make one graph run; `file` where it has been read already."""
-        return self.compile_graph(file or read_graph(self._bundle, graph))
+        return self.compile_graph(file or self._read(graph))
 
     def encode(self, modality: str, window: Array) -> dict[str, Array]:
         """As `Backend.encode`."""
@@ -165,6 +170,13 @@ class GraphBackend:
             if slot.compiled is None:
                 slot.compiled = self.open_graph(graph, file=file)
             return slot.compiled
+
+    def _read(self, graph: Graph) -> GraphFile:
+        start = time.perf_counter()
+        file = read_graph(self._bundle, graph)
+        with self._lock:
+            self.read_seconds += time.perf_counter() - start
+        return file
 
 
 @dataclass

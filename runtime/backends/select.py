@@ -20,6 +20,7 @@ __all__ = [
     "BackendName",
     "PrecisionChoice",
     "Selection",
+    "computable_pairs",
     "installed_backends",
     "open_backend",
     "select_backend",
@@ -47,6 +48,12 @@ RANKED: tuple[tuple[BackendName, Precision], ...] = (
 )
 
 
+_GPU_PROVIDERS: dict[BackendName, str] = {
+    "onnxruntime-cuda": "CUDAExecutionProvider",
+    "onnxruntime-tensorrt": "TensorrtExecutionProvider",
+}
+
+
 @dataclass(frozen=True)
 class Selection:
     """What was chosen, and why in a few words."""
@@ -59,6 +66,24 @@ class Selection:
 def installed_backends() -> tuple[BackendName, ...]:
     """The CPU backends whose package is installed here; nothing is imported."""
     return tuple(dict.fromkeys(name for name, _ in RANKED if _is_installed(name)))
+
+
+def computable_pairs(manifest: Manifest) -> tuple[tuple[BackendName, Precision], ...]:
+    """Every backend and precision that this machine can compute of a bundle, passed by its gate or not; the fastest
+    first. GPU providers are among them where ONNX Runtime says that it has them.
+    """
+    pairs = list(RANKED)
+    if _is_installed("onnxruntime"):
+        import onnxruntime
+
+        there = onnxruntime.get_available_providers()
+        for name, provider in _GPU_PROVIDERS.items():
+            pairs += [(name, precision) for precision in PRECISIONS_OF[name] if provider in there]
+    return tuple(
+        (backend, precision)
+        for backend, precision in pairs
+        if _is_installed(backend) and _holds(manifest, precision) and (precision != "bf16" or _has_bf16())
+    )
 
 
 def select_backend(bundle: Bundle, *, choice: BackendChoice, precision: PrecisionChoice = "f32") -> Selection:
@@ -176,12 +201,18 @@ def _hindrance(manifest: Manifest, backend: BackendName, precision: Precision) -
     # A bundle that records no passes at all is taken at its f32.
     if not _has_passed(manifest, backend, precision) and (manifest.passed or precision != "f32"):
         return "the gate has not passed it"
-    if precision == "bf16":
-        from cmc_sdk.runtime.backends.openvino import computes_bf16
+    return "this processor has no bf16" if precision == "bf16" and not _has_bf16() else None
 
-        if not computes_bf16():
-            return "this processor has no bf16"
-    return None
+
+def _has_bf16() -> bool:
+    from cmc_sdk.runtime.backends import openvino
+
+    return openvino.computes_bf16()
+
+
+def _holds(manifest: Manifest, precision: Precision) -> bool:
+    graphs = {graph.precision for graph in manifest.graphs}
+    return GRAPHS_OF[precision] in graphs and (precision == "f32" or precision in manifest.gate)
 
 
 def _require_known(name: str, *, allowed: tuple[str, ...], what: str) -> None:
@@ -191,10 +222,8 @@ def _require_known(name: str, *, allowed: tuple[str, ...], what: str) -> None:
 
 def _require_gate(bundle: Bundle, precision: Precision) -> None:
     """A precision without limits, or without graphs, is not in the bundle."""
-    manifest = bundle.manifest
-    missing = GRAPHS_OF[precision] not in {graph.precision for graph in manifest.graphs}
-    if precision != "f32" and (missing or precision not in manifest.gate):
-        known = ", ".join(dict.fromkeys(("f32", *manifest.gate)))
+    if precision != "f32" and not _holds(bundle.manifest, precision):
+        known = ", ".join(dict.fromkeys(("f32", *bundle.manifest.gate)))
         raise BundleError(f"{bundle.path} is not for {precision}: it was exported and passed for {known}", mend=_EXPORT)
 
 

@@ -1,0 +1,143 @@
+"""The process that measures one backend in one precision: `python -m cmc_sdk.runtime.bench.child`, a job on its input.
+
+It starts as `cmc infer` does and imports nothing more, so that its cold start and its memory are those of a run.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from cmc_sdk.bundle.manifest import ModelSpec
+    from cmc_sdk.bundle.trust import TrustStore
+    from cmc_sdk.runtime.backends.protocol import Backend
+    from cmc_sdk.runtime.bench.figures import BenchRun
+
+__all__ = ["main", "measure"]
+
+
+def measure(job: dict[str, Any], *, started: float, say: Callable[[int, int], None]) -> BenchRun:
+    """Measure what `job` asks for.
+
+    Args:
+        job: `bundle`, `trust` (a trust store as a table, or `development`), `backend`, `precision`, `threads`,
+            `warm_up`, `runs`.
+        started: `time.monotonic()` of whoever started this process.
+        say: Called with (cases done, of), warm-up included.
+
+    Raises:
+        As `Session`.
+    """
+    from cmc_sdk.bundle.reader import open_bundle
+    from cmc_sdk.runtime.bench.figures import BenchRun, ColdStart, Percentiles
+    from cmc_sdk.runtime.bench.machine import clock_mhz
+    from cmc_sdk.runtime.bench.timed import TimedBackend
+    from cmc_sdk.runtime.memory import peak_rss_bytes
+    from cmc_sdk.runtime.segmenter import Segmenter
+    from cmc_sdk.runtime.session import Session
+    from cmc_sdk.runtime.streams import best_streams, set_streams
+    from cmc_sdk.runtime.synthetic import synthetic_case
+
+    _import_library(job["backend"])
+    imported = time.monotonic()
+    bundle = open_bundle(job["bundle"], policy=_policy(job))
+    session = Session(bundle, backend=job["backend"], precision=job["precision"], threads=job["threads"])
+    opened = time.monotonic()
+    manifest, backend = bundle.manifest, session.graphs
+    set_streams(backend, best_streams(backend))
+    backend.prepare(manifest.spec.names, batch=1)
+    compiled = time.monotonic()
+    _first_window(backend, spec=manifest.spec)
+    cold = ColdStart(
+        import_s=imported - started,
+        hash_s=opened - imported + backend.read_seconds,
+        compile_s=compiled - opened - backend.read_seconds,
+        first_window_s=time.monotonic() - compiled,
+    )
+    timed = TimedBackend(backend)
+    segmenter = Segmenter(manifest.spec, timed, threads=job["threads"])
+    images = synthetic_case(manifest.spec, seed=0)
+    cases: list[float] = []
+    stages: dict[str, float] = {}
+    network = 0.0
+    for index in range(job["warm_up"] + job["runs"]):
+        if index == job["warm_up"]:
+            timed.forget()
+        start = time.perf_counter()
+        record = segmenter.infer(images, pairing="registered").record
+        if index >= job["warm_up"]:
+            cases.append(time.perf_counter() - start)
+            network += record.seconds["encode"] + record.seconds["decode"]
+            for name, seconds in record.seconds.items():
+                stages[name] = stages.get(name, 0.0) + seconds / job["runs"]
+        say(index + 1, job["warm_up"] + job["runs"])
+    windows = timed.windows()
+    case = Percentiles.of(cases)
+    return BenchRun(
+        backend=backend.name,
+        precision=backend.precision,
+        reason=session.backend_reason,
+        threads=job["threads"],
+        streams=record.streams,
+        cold=cold,
+        windows=len(windows) // job["runs"],
+        case=case,
+        window=Percentiles.of(windows),
+        graphs={name: Percentiles.of(seconds) for name, seconds in timed.seconds.items()},
+        windows_per_s=len(windows) / job["runs"] / case.p50_s,
+        # With streams the core works beside the network: then the two may overlap.
+        outside_network=max(0.0, 1.0 - network / sum(cases)),
+        stages=stages,
+        peak_rss_bytes=peak_rss_bytes(),
+        clock_mhz=clock_mhz(),
+    )
+
+
+def _policy(job: dict[str, Any]) -> TrustStore | Literal["development"]:
+    from cmc_sdk.bundle.trust import TrustStore
+
+    return "development" if job["trust"] == "development" else TrustStore.model_validate_json(json.dumps(job["trust"]))
+
+
+def _import_library(backend: str) -> None:
+    if backend == "openvino":
+        from cmc_sdk.runtime.backends.openvino import import_openvino
+
+        import_openvino()
+    else:
+        import onnxruntime  # noqa: F401 - its import is what is timed
+
+
+def _first_window(backend: Backend, *, spec: ModelSpec) -> None:
+    import numpy as np
+
+    from cmc_sdk.runtime.runner import WindowRunner
+
+    generator = np.random.Generator(np.random.Philox(0))
+    window = {name: generator.standard_normal(spec.grid.window_vox, dtype=np.float32) for name in spec.names}
+    WindowRunner(backend, spec=spec, present=spec.names).run([window])
+
+
+def main() -> None:
+    """Read a job, measure it, and print one JSON object a line: progress, then the figures or the error."""
+    from cmc_sdk.errors import CmcError
+
+    job = json.loads(sys.stdin.read())
+    try:
+        run = measure(job, started=job["started"], say=lambda done, total: _print({"done": done, "total": total}))
+    except CmcError as error:
+        _print({"error": str(error)})
+    else:
+        _print({"run": run.model_dump(mode="json")})
+
+
+def _print(document: dict[str, Any]) -> None:
+    print(json.dumps(document), flush=True)
+
+
+if __name__ == "__main__":
+    main()
