@@ -11,6 +11,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from cmc_sdk.runtime.backends.providers import GPU_PROVIDERS, probe_provider
+from cmc_sdk.runtime.backends.select import PRECISIONS_OF
+
 __all__ = ["BackendState", "MachineReport", "NvidiaState", "examine_machine"]
 
 PACKAGES = (
@@ -87,7 +90,7 @@ class MachineReport:
 def examine_machine() -> MachineReport:
     """Look at this machine; imports the inference backends, never torch."""
     packages = {name: _version(name) for name in PACKAGES}
-    backends = {"onnxruntime": _onnxruntime(), "openvino": _openvino()}
+    backends = {"onnxruntime": _onnxruntime(), "openvino": _openvino()} | _gpu_providers()
     return MachineReport(
         python=platform.python_version(),
         platform=platform.platform(),
@@ -136,7 +139,21 @@ def _onnxruntime() -> BackendState:
     # The only provider that the backend asks for, whatever else the library was built with.
     if "CPUExecutionProvider" not in providers:
         return BackendState(False, version, (), (), f"no CPU provider, only {', '.join(providers)}")
-    return BackendState(True, version, ("f32",), ("CPU",), "")
+    return BackendState(True, version, PRECISIONS_OF["onnxruntime"], ("CPU",), "")
+
+
+def _gpu_providers() -> dict[str, BackendState]:
+    """ONNX Runtime's providers for GPUs: only of the package that has them."""
+    version = _version("onnxruntime-gpu")
+    if version is None or not _present("onnxruntime"):
+        return {}
+    states = {}
+    for name in GPU_PROVIDERS:
+        fault = probe_provider(name)
+        states[name] = BackendState(
+            fault is None, version, () if fault else PRECISIONS_OF[name], () if fault else ("CUDA",), fault or ""
+        )
+    return states
 
 
 def _openvino() -> BackendState:
@@ -144,14 +161,16 @@ def _openvino() -> BackendState:
     if not _present("openvino"):
         return BackendState(False, None, (), (), "not installed")
     try:
-        from cmc_sdk.runtime.backends.openvino import import_openvino
+        from cmc_sdk.runtime.backends.openvino import computes_bf16, import_openvino
 
         devices = import_openvino().Core().available_devices
+        bf16 = "CPU" in devices and computes_bf16()
     except Exception as error:  # a broken native library fails in ways of its own
         return BackendState(False, version, (), (), f"{type(error).__name__}: {error}")
     if "CPU" not in devices:
         return BackendState(False, version, (), (), f"no CPU plug-in, only {', '.join(devices) or 'none'}")
-    return BackendState(True, version, ("f32",), ("CPU",), "")
+    precisions = tuple(name for name in PRECISIONS_OF["openvino"] if bf16 or name != "bf16")
+    return BackendState(True, version, precisions, ("CPU",), "" if bf16 else "this processor has no bf16")
 
 
 def _telemetry_blocked() -> bool:

@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from cmc_sdk.bundle.precision import Precision
 from cmc_sdk.bundle.reader import Bundle
 from cmc_sdk.errors import BackendError
 from cmc_sdk.runtime.backends.graphs import CompiledGraph, GraphBackend, GraphFile
 from cmc_sdk.runtime.backends.protocol import Array
+from cmc_sdk.runtime.backends.providers import ProviderName, open_session
 
 __all__ = ["OnnxRuntimeBackend"]
-
-ProviderName = Literal["onnxruntime", "onnxruntime-cuda", "onnxruntime-tensorrt"]
-
-# What is asked for, first the one that must come. The CPU stands last: single ops may fall to it, whole graphs not.
-_PROVIDERS: dict[str, tuple[tuple[str, dict[str, str]], ...]] = {
-    "onnxruntime": (("CPUExecutionProvider", {}),),
-    # Without this CUDA rounds the inputs of FP32 convolutions to ten bits of mantissa.
-    "onnxruntime-cuda": (("CUDAExecutionProvider", {"use_tf32": "0"}), ("CPUExecutionProvider", {})),
-    # Nothing is written beside the process: no engine or timing cache.
-    "onnxruntime-tensorrt": (
-        ("TensorrtExecutionProvider", {"trt_engine_cache_enable": "0", "trt_timing_cache_enable": "0"}),
-        ("CUDAExecutionProvider", {"use_tf32": "0"}),
-        ("CPUExecutionProvider", {}),
-    ),
-}
 
 
 class OnnxRuntimeBackend(GraphBackend):
@@ -51,7 +37,7 @@ class OnnxRuntimeBackend(GraphBackend):
         reason: str | None = None,
     ) -> None:
         super().__init__(bundle, precision=precision, threads=threads, reason=reason)
-        self.name = provider
+        self.name: ProviderName = provider
 
     def compile_graph(self, file: GraphFile) -> CompiledGraph:
         """Make an inference session from the verified buffer."""
@@ -59,31 +45,15 @@ class OnnxRuntimeBackend(GraphBackend):
             import onnxruntime
         except ImportError as error:
             raise BackendError("onnxruntime is not installed", mend="pip install 'cmc-sdk[cpu]'") from error
-        asked = _PROVIDERS[self.name]
-        first = asked[0][0]
-        if first not in onnxruntime.get_available_providers():
-            raise BackendError(
-                f"this onnxruntime has no {first}",
-                mend="pip uninstall onnxruntime, then pip install 'cmc-sdk[cuda]' on a machine with an NVIDIA GPU",
-            )
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         if self.threads is not None:
             options.intra_op_num_threads = self.threads
         try:
-            session = onnxruntime.InferenceSession(
-                file.data, options, providers=[name for name, _ in asked], provider_options=[dict(o) for _, o in asked]
-            )
+            session = open_session(self.name, file.data, options=options)
         except Exception as error:  # the library's own exceptions share no base class but this one
-            raise BackendError(
-                f"{self.name} cannot load {file.graph.path}: {error}", mend="try --backend openvino"
-            ) from error
-        # Where its libraries cannot be loaded, the library only logs a warning and computes on the CPU.
-        if session.get_providers()[0] != first:
-            raise BackendError(
-                f"{self.name} would run {file.graph.path} with {session.get_providers()[0]} instead of {first}",
-                mend="`cmc doctor` says what is missing; or give --backend auto",
-            )
+            mend = "try --backend openvino" if self.name == "onnxruntime" else "`cmc doctor` says what is missing"
+            raise BackendError(f"{self.name} cannot load {file.graph.path}: {error}", mend=mend) from error
         return _Session(session, path=file.graph.path, name=self.name)
 
 

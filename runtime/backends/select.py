@@ -13,6 +13,7 @@ from cmc_sdk.bundle.precision import GRAPHS_OF, Precision
 from cmc_sdk.bundle.reader import Bundle
 from cmc_sdk.errors import BackendError, BundleError, InputError
 from cmc_sdk.runtime.backends.graphs import GraphBackend
+from cmc_sdk.runtime.backends.providers import GPU_PROVIDERS, probe_provider
 
 __all__ = [
     "PRECISIONS_OF",
@@ -48,12 +49,6 @@ RANKED: tuple[tuple[BackendName, Precision], ...] = (
 )
 
 
-_GPU_PROVIDERS: dict[BackendName, str] = {
-    "onnxruntime-cuda": "CUDAExecutionProvider",
-    "onnxruntime-tensorrt": "TensorrtExecutionProvider",
-}
-
-
 @dataclass(frozen=True)
 class Selection:
     """What was chosen, and why in a few words."""
@@ -70,15 +65,12 @@ def installed_backends() -> tuple[BackendName, ...]:
 
 def computable_pairs(manifest: Manifest) -> tuple[tuple[BackendName, Precision], ...]:
     """Every backend and precision that this machine can compute of a bundle, passed by its gate or not; the fastest
-    first. GPU providers are among them where ONNX Runtime says that it has them.
+    first. ONNX Runtime's GPU providers are among them where they really run.
     """
     pairs = list(RANKED)
     if _is_installed("onnxruntime"):
-        import onnxruntime
-
-        there = onnxruntime.get_available_providers()
-        for name, provider in _GPU_PROVIDERS.items():
-            pairs += [(name, precision) for precision in PRECISIONS_OF[name] if provider in there]
+        works = [name for name in GPU_PROVIDERS if probe_provider(name) is None]
+        pairs += [(name, precision) for name in works for precision in PRECISIONS_OF[name]]
     return tuple(
         (backend, precision)
         for backend, precision in pairs

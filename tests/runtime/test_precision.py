@@ -18,7 +18,8 @@ from cmc_sdk.errors import BackendError, BundleError, InputError
 from cmc_sdk.runtime.backends import openvino as openvino_backend
 from cmc_sdk.runtime.backends import select
 from cmc_sdk.runtime.backends.openvino import computes_bf16, import_openvino
-from cmc_sdk.runtime.backends.select import installed_backends, open_backend, select_backend
+from cmc_sdk.runtime.backends.providers import probe_provider
+from cmc_sdk.runtime.backends.select import computable_pairs, installed_backends, open_backend, select_backend
 from tests.runtime.stubs import blob_scan, make_spec
 
 onnx = pytest.importorskip("onnx")
@@ -249,8 +250,37 @@ def test_a_provider_that_leaves_the_work_to_the_cpu_is_refused(bundle, monkeypat
 
     monkeypatch.setattr(ort, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"])
     monkeypatch.setattr(ort, "InferenceSession", Quiet)
-    with pytest.raises(BackendError, match="with CPUExecutionProvider instead of CUDAExecutionProvider"):
+    with pytest.raises(BackendError, match="CPUExecutionProvider would run instead of CUDAExecutionProvider"):
         logits_of(open_backend(open_bundle(bundle), choice="onnxruntime-cuda"))
+
+
+def test_a_provider_is_probed_by_running_it(monkeypatch):
+    assert probe_provider("onnxruntime") is None
+    if "CUDAExecutionProvider" not in ort.get_available_providers():
+        assert probe_provider("onnxruntime-cuda") == "this onnxruntime has no CUDAExecutionProvider"
+
+    class Wrong:
+        def __init__(self, *words, **named):
+            pass
+
+        def get_providers(self):
+            return ["CPUExecutionProvider"]
+
+        def run(self, names, inputs):
+            return [inputs["x"] * 3]
+
+    monkeypatch.setattr(ort, "InferenceSession", Wrong)
+    assert probe_provider("onnxruntime") == "1 + 1 is not 2 there"
+
+
+def test_what_can_be_computed_is_what_the_bundle_holds_and_the_machine_has(bundle, tmp_path, monkeypatch):
+    manifest = open_bundle(bundle).manifest
+    monkeypatch.setattr(openvino_backend, "computes_bf16", lambda: False)
+    found = computable_pairs(manifest)
+    assert ("openvino", "int8") in found
+    assert ("openvino", "bf16") not in found
+    only = open_bundle(make_bundle(tmp_path, gate={"f32": DEFAULT_LIMITS["f32"]})).manifest
+    assert computable_pairs(only) == (("openvino", "f32"), ("onnxruntime", "f32"))
 
 
 def test_a_changed_byte_of_separate_weights_is_refused(tmp_path):
