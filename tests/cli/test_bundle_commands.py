@@ -86,17 +86,31 @@ def test_verify_refuses_a_changed_byte_and_a_bundle_without_golden_scans(
     assert "golden/golden.json" in cmc("verify", bundle).error
 
 
-def test_bench(cmc: Cmc, exported: Exported) -> None:
-    done = cmc("bench", exported.bundle, "--runs", 2, "--backend", "onnxruntime")
-    assert done.code == 0
-    for words in ("small 2 on onnxruntime f32", "p50", "p99", "window, network only", "decoder_mr", "outside the netw"):
-        assert words in done.out
-    document = json.loads(cmc("bench", exported.bundle, "--runs", 2, "--backend", "onnxruntime", "--json").out)
-    assert document["case"]["count"] == 2
-    assert document["case"]["p50_s"] <= document["case"]["p90_s"] <= document["case"]["p99_s"]
-    assert 0 < document["outside_network"] < 1
-    assert document["window"]["count"] == 2 * document["windows"]
-    assert document["peak_rss_bytes"] is None or document["peak_rss_bytes"] > 1e6
+def test_bench(cmc: Cmc, exported: Exported, tmp_path: Path) -> None:
+    words = ("bench", exported.bundle, "--development", "--runs", 2, "--backend", "onnxruntime")
+    done = cmc(*words, "--html", tmp_path / "page.html")
+    assert done.code == 0, done.err
+    for line in (
+        "small 2: ct + mr",
+        "2 cases after a warm-up",
+        "window p50",
+        "windows/s",
+        "onnxruntime f32",
+        "compile",
+    ):
+        assert line in done.out
+    assert "openvino" not in done.out
+    assert "<svg" in (tmp_path / "page.html").read_text()
+    assert "exists already" in cmc(*words, "--html", tmp_path / "page.html").error
+    document = json.loads(cmc(*words, "--json").out)
+    (run,) = document["runs"]
+    assert run["case"]["count"] == 2
+    assert run["case"]["p50_s"] <= run["case"]["p90_s"] <= run["case"]["p99_s"]
+    assert 0 <= run["outside_network"] < 1
+    assert run["window"]["count"] == 2 * run["windows"]
+    assert run["peak_rss_bytes"] is None or run["peak_rss_bytes"] > 1e6
+    assert run["cold"]["total_s"] > 0
+    assert "nothing of what was asked for" in cmc(*words, "--precision", "int8").error
 
 
 def test_doctor(cmc: Cmc, monkeypatch: pytest.MonkeyPatch) -> None:
