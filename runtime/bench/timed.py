@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from cmc_sdk.runtime.backends.protocol import Array, Backend, StreamingBackend
+from cmc_sdk.runtime.backends.protocol import Array, Backend, PreparingBackend, StreamingBackend
 
 __all__ = ["TimedBackend"]
 
@@ -32,6 +32,11 @@ class TimedBackend:
         """As `StreamingBackend.set_streams`."""
         if isinstance(self._backend, StreamingBackend):
             self._backend.set_streams(count)
+
+    def prepare(self, modalities: Sequence[str], *, batch: int) -> None:
+        """As `PreparingBackend.prepare`."""
+        if isinstance(self._backend, PreparingBackend):
+            self._backend.prepare(modalities, batch=batch)
 
     def encode(self, modality: str, window: Array) -> dict[str, Array]:
         """As the wrapped backend."""
