@@ -147,7 +147,7 @@ def _gpu_providers() -> dict[str, BackendState]:
     version = _version("onnxruntime-gpu")
     if version is None or not _present("onnxruntime"):
         return {}
-    states = {}
+    states: dict[str, BackendState] = {}
     for name in GPU_PROVIDERS:
         fault = probe_provider(name)
         states[name] = BackendState(

@@ -16,7 +16,7 @@ from cmc_sdk.errors import InputError
 if TYPE_CHECKING:
     from cmc_sdk.bundle.precision import Precision
     from cmc_sdk.runtime.backends.select import BackendName
-    from cmc_sdk.runtime.bench import BenchReport
+    from cmc_sdk.runtime.benchmark import BenchReport
 
 EPILOG = """\b
 Examples:
@@ -65,8 +65,8 @@ def command(
     start of a process by its parts. Nothing leaves this machine.
     """
     from cmc_sdk.files import atomic_file
-    from cmc_sdk.runtime.bench import bench_bundle
-    from cmc_sdk.runtime.bench.page import bench_page
+    from cmc_sdk.runtime.benchmark import bench_bundle
+    from cmc_sdk.runtime.benchmark.page import bench_page
 
     if html is not None and (html.exists() or not html.absolute().parent.is_dir()):
         what = "exists already" if html.exists() else "is in a folder that does not exist"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cmc_sdk.runtime.bench.children import bench_bundle
-from cmc_sdk.runtime.bench.figures import BenchReport, BenchRun, ColdStart, Percentiles
+from cmc_sdk.runtime.benchmark.children import bench_bundle
+from cmc_sdk.runtime.benchmark.figures import BenchReport, BenchRun, ColdStart, Percentiles
 
 __all__ = ["BenchReport", "BenchRun", "ColdStart", "Percentiles", "bench_bundle"]

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from cmc_sdk.errors import BackendError, InputError, TrustError
-from cmc_sdk.runtime.bench import BenchReport, BenchRun, ColdStart, Percentiles, bench_bundle
-from cmc_sdk.runtime.bench.page import bench_page
-from cmc_sdk.runtime.bench.timed import TimedBackend
+from cmc_sdk.runtime.benchmark import BenchReport, BenchRun, ColdStart, Percentiles, bench_bundle
+from cmc_sdk.runtime.benchmark.page import bench_page
+from cmc_sdk.runtime.benchmark.timed import TimedBackend
 from tests.runtime.stubs import StubBackend
 
 pytest.importorskip("onnx")
@@ -123,7 +123,7 @@ def test_wrong_use_is_refused_before_anything_is_measured(bundle):
 
 def test_a_window_is_the_sum_of_its_graphs_whatever_stream_runs_it(monkeypatch):
     clock = threading.local()
-    monkeypatch.setattr("cmc_sdk.runtime.bench.timed.time.perf_counter", lambda: clock.now)
+    monkeypatch.setattr("cmc_sdk.runtime.benchmark.timed.time.perf_counter", lambda: clock.now)
 
     class Slow(StubBackend):
         def encode(self, modality, window):

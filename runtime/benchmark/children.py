@@ -17,8 +17,8 @@ from cmc_sdk.bundle.reader import open_bundle
 from cmc_sdk.bundle.trust import Trust, TrustStore, require_trust
 from cmc_sdk.errors import BackendError, InputError
 from cmc_sdk.runtime.backends.select import BackendName, computable_pairs
-from cmc_sdk.runtime.bench.figures import BenchReport, BenchRun
-from cmc_sdk.runtime.bench.machine import describe_machine
+from cmc_sdk.runtime.benchmark.figures import BenchReport, BenchRun
+from cmc_sdk.runtime.benchmark.machine import describe_machine
 from cmc_sdk.runtime.synthetic import synthetic_size
 
 __all__ = ["bench_bundle"]
@@ -103,7 +103,7 @@ def bench_bundle(
 
 def _measure(job: dict[str, Any], *, progress: Progress | None) -> BenchRun | str:
     """The figures, or why there are none."""
-    command = [sys.executable, "-m", "cmc_sdk.runtime.bench.child"]
+    command = [sys.executable, "-m", "cmc_sdk.runtime.benchmark.child"]
     child = subprocess.Popen(
         command,
         stdin=subprocess.PIPE,

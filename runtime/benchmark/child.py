@@ -1,4 +1,4 @@
-"""The process that measures one backend in one precision: `python -m cmc_sdk.runtime.bench.child`, a job on its input.
+"""The process that measures one backend in one precision: `python -m cmc_sdk.runtime.benchmark.child`, a job on its input.
 
 It starts as `cmc infer` does and imports nothing more, so that its cold start and its memory are those of a run.
 """
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cmc_sdk.bundle.manifest import ModelSpec
     from cmc_sdk.bundle.trust import TrustStore
     from cmc_sdk.runtime.backends.protocol import Backend
-    from cmc_sdk.runtime.bench.figures import BenchRun
+    from cmc_sdk.runtime.benchmark.figures import BenchRun
 
 __all__ = ["main", "measure"]
 
@@ -33,9 +33,9 @@ def measure(job: dict[str, Any], *, started: float, say: Callable[[int, int], No
         As `Session`.
     """
     from cmc_sdk.bundle.reader import open_bundle
-    from cmc_sdk.runtime.bench.figures import BenchRun, ColdStart, Percentiles
-    from cmc_sdk.runtime.bench.machine import clock_mhz
-    from cmc_sdk.runtime.bench.timed import TimedBackend
+    from cmc_sdk.runtime.benchmark.figures import BenchRun, ColdStart, Percentiles
+    from cmc_sdk.runtime.benchmark.machine import clock_mhz
+    from cmc_sdk.runtime.benchmark.timed import TimedBackend
     from cmc_sdk.runtime.memory import peak_rss_bytes
     from cmc_sdk.runtime.segmenter import Segmenter
     from cmc_sdk.runtime.session import Session

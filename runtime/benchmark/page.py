@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from cmc_sdk.runtime.bench.figures import BenchReport, BenchRun
+from cmc_sdk.runtime.benchmark.figures import BenchReport, BenchRun
 from cmc_sdk.runtime.report.shell import escape, page, table
 
 __all__ = ["bench_page"]
