@@ -1,4 +1,4 @@
-"""The process that measures one backend in one precision: `python -m cmc_sdk.runtime.benchmark.child`, a job on its input.
+"""The process that measures one backend in one precision: `python -m …benchmark.child`, with a job on its input.
 
 It starts as `cmc infer` does and imports nothing more, so that its cold start and its memory are those of a run.
 """
