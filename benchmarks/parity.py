@@ -29,11 +29,11 @@ from cmc_sdk.export.parity import ParityCase, ParityReport, measure_parity
 from cmc_sdk.files import atomic_file
 from cmc_sdk.imaging.nifti import read_volume
 from cmc_sdk.imaging.volume import Volume
+from cmc_sdk.runtime.backends.select import installed_backends
 from cmc_sdk.runtime.core import gaussian_axes, intensity_statistics, normalise, normalised_background, sample_window
 from cmc_sdk.runtime.plan import Group, plan_groups
 from cmc_sdk.runtime.segmenter import Segmenter
 from cmc_sdk.runtime.session import Session
-from cmc_sdk.runtime.verify import installed_backends
 from cmc_sdk.training.data import Case, load_datalist
 from cmc_sdk.training.engine import TorchBackend, load_run
 from cmc_sdk.training.model import CMCNetwork
@@ -189,7 +189,7 @@ def main(
     for row in report.runs:
         known = {name: "–" if value is None else f"{value:.5f}" for name, value in row.agreement.dice.items()}
         dice = ", ".join(f"{name} {value}" for name, value in known.items())
-        place = f"torch / {row.backend} f32, {row.modality} with {'+'.join(row.present)}"
+        place = f"torch / {row.backend} f32, {row.modality} of {row.case} with {'+'.join(row.present)}"
         print(f"{place}: Dice {dice}; flips {row.agreement.flips:.4%} of {row.agreement.foreground_vox:,} voxels")
     for fault in report.faults:
         print(f"below the limit: {fault}")

@@ -22,9 +22,9 @@ from cmc_sdk.export.graphs import export_graphs
 from cmc_sdk.export.parity import ParityCase, ParityReport, measure_parity
 from cmc_sdk.export.provenance import provenance_of
 from cmc_sdk.runtime.backends.protocol import Backend
+from cmc_sdk.runtime.backends.select import BackendName, installed_backends
 from cmc_sdk.runtime.golden import INDEX_PATH, GoldenCase, GoldenRun, encode_volume, write_index
-from cmc_sdk.runtime.segmenter import Result
-from cmc_sdk.runtime.verify import BackendName, installed_backends
+from cmc_sdk.runtime.parity_case import Answer
 from cmc_sdk.training.data import load_datalist
 from cmc_sdk.training.engine import Run, load_run
 from cmc_sdk.training.engine.torch_backend import TorchBackend
@@ -189,15 +189,15 @@ def _gate_f32(
     files: dict[str, Path | bytes] = {}
     runs: list[GoldenRun] = []
 
-    def keep(case: ParityCase, present: tuple[str, ...], result: Result) -> None:
+    def keep(case: ParityCase, present: tuple[str, ...], answer: Answer) -> None:
         if case is not synthetic:
             return
         folder = f"golden/{case.name}/run-{len(runs)}"
         kinds = {
-            "labels": result.labels,
-            "confidence": result.confidence,
+            "labels": answer.labels,
+            "confidence": answer.confidence,
             "undecided": {
-                key: result.labels[key].with_array(mask.astype(np.uint8))
+                key: answer.labels[key].with_array(mask.astype(np.uint8))
                 for key, mask in case.undecided[present].items()
             },
         }

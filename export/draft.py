@@ -16,8 +16,8 @@ from cmc_sdk.export.editions import Edition, Material
 from cmc_sdk.export.graphs import ExportedGraph
 from cmc_sdk.export.parity import ParityCase, measure_parity
 from cmc_sdk.runtime.backends.protocol import Backend
+from cmc_sdk.runtime.backends.select import BackendName
 from cmc_sdk.runtime.session import Session
-from cmc_sdk.runtime.verify import BackendName
 
 __all__ = ["Draft", "add_edition", "f32_reference"]
 

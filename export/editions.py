@@ -16,7 +16,7 @@ from cmc_sdk.errors import InputError
 from cmc_sdk.export.graphs import ExportedGraph
 from cmc_sdk.export.parity import ParityCase
 from cmc_sdk.runtime.backends.protocol import Backend
-from cmc_sdk.runtime.verify import BackendName
+from cmc_sdk.runtime.backends.select import BackendName
 
 __all__ = ["EDITIONS", "Edition", "Made", "Material", "Progress", "edition_of"]
 

@@ -1,7 +1,8 @@
-"""How far two label maps of the same scan agree, and whether that is enough."""
+"""How far two label maps of the same scan agree, where they do not, and whether that is enough."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,22 +12,85 @@ import numpy.typing as npt
 
 from cmc_sdk.bundle.precision import GateLimits
 from cmc_sdk.errors import InputError
+from cmc_sdk.runtime.regions import ClassFlips, FlippedRegion, locate_flips
 
-__all__ = ["Agreement", "compare_labels"]
+__all__ = ["ALWAYS_ALLOWED_VOX", "Agreement", "ClassAgreement", "compare_labels"]
 
 CONFIDENCE_STEP = 2
 """Confidences (1/255) that differ by more than this count as shifted: one step is rounding."""
 
+ALWAYS_ALLOWED_VOX = 2
+"""Flipped voxels that a share never forbids: 0.01 % of a small organ is less than one voxel."""
+
+
+@dataclass(frozen=True)
+class ClassAgreement:
+    """One class in both maps.
+
+    Args:
+        name: Of the class.
+        reference_vox: Its voxels in the reference.
+        candidate_vox: Its voxels in the candidate.
+        common_vox: Voxels that both give to it.
+        flips: Where the maps differ about it; None where they do not.
+    """
+
+    name: str
+    reference_vox: int
+    candidate_vox: int
+    common_vox: int
+    flips: ClassFlips | None
+
+    @property
+    def flips_vox(self) -> int:
+        """Voxels that exactly one of the maps gives to the class."""
+        return self.reference_vox + self.candidate_vox - 2 * self.common_vox
+
+    @property
+    def dice(self) -> float | None:
+        """2 |A ∩ B| / (|A| + |B|); None where neither map has the class."""
+        total = self.reference_vox + self.candidate_vox
+        return 2.0 * self.common_vox / total if total else None
+
+    def fault(self, limits: GateLimits) -> str | None:
+        """What breaks `limits`, with the figure and the place; None if all is kept."""
+        if self.flips is None:
+            return None
+        if self.reference_vox >= limits.small_class_vox:
+            if self.dice is None or self.dice >= limits.min_dice:
+                return None
+            why = f"Dice {self.dice:.5f} is below {limits.min_dice:g}"
+            return f"class {self.name}: {why}; the largest difference is {self.flips.largest.describe()}"
+        allowed = max(ALWAYS_ALLOWED_VOX, math.floor(limits.small_class_flips * self.reference_vox))
+        if self.flips_vox > allowed:
+            why = f"{self.flips_vox} voxels of a class of {self.reference_vox} flip, more than {allowed}"
+            return f"class {self.name}: {why}; the largest difference is {self.flips.largest.describe()}"
+        if self.flips.beyond_vox:
+            why = f"a class of {self.reference_vox} voxels differs farther than one voxel from its surface"
+            return f"class {self.name}: {why}: {self.flips.farthest.describe()}"
+        return None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The figures, for JSON."""
+        found: dict[str, Any] = {
+            "dice": self.dice,
+            "reference_vox": self.reference_vox,
+            "candidate_vox": self.candidate_vox,
+            "flips_vox": self.flips_vox,
+        }
+        if self.flips is not None:
+            found["beyond_one_voxel"] = self.flips.beyond_vox
+            found["largest"] = self.flips.largest.to_dict()
+            found["farthest"] = self.flips.farthest.to_dict()
+        return found
+
 
 @dataclass(frozen=True)
 class Agreement:
-    """Counts of one or more comparisons of label maps; add two to pool them.
+    """Two label maps of one scan.
 
     Args:
-        classes: Foreground class names, in order of label value.
-        reference_vox: Voxels of each class in the reference.
-        candidate_vox: Voxels of each class in the candidate.
-        common_vox: Voxels of each class in both.
+        classes: Foreground classes, in order of label value.
         flips_vox: Voxels whose labels differ.
         foreground_vox: Voxels that are foreground in either.
         shifted_vox: Voxels whose confidence differs by more than 2/255, undecided ones too.
@@ -34,39 +98,22 @@ class Agreement:
         total_vox: All voxels.
     """
 
-    classes: tuple[str, ...]
-    reference_vox: tuple[int, ...]
-    candidate_vox: tuple[int, ...]
-    common_vox: tuple[int, ...]
+    classes: tuple[ClassAgreement, ...]
     flips_vox: int
     foreground_vox: int
     shifted_vox: int
     undecided_vox: int
     total_vox: int
 
-    def __add__(self, other: Agreement) -> Agreement:
-        if self.classes != other.classes:
-            raise InputError(
-                "agreements of different class tables cannot be pooled", mend="compare one bundle at a time"
-            )
-        return Agreement(
-            classes=self.classes,
-            reference_vox=_sum(self.reference_vox, other.reference_vox),
-            candidate_vox=_sum(self.candidate_vox, other.candidate_vox),
-            common_vox=_sum(self.common_vox, other.common_vox),
-            flips_vox=self.flips_vox + other.flips_vox,
-            foreground_vox=self.foreground_vox + other.foreground_vox,
-            shifted_vox=self.shifted_vox + other.shifted_vox,
-            undecided_vox=self.undecided_vox + other.undecided_vox,
-            total_vox=self.total_vox + other.total_vox,
-        )
-
     @property
     def dice(self) -> dict[str, float | None]:
         """Dice by class; None where neither map has the class."""
-        sums = [a + b for a, b in zip(self.reference_vox, self.candidate_vox, strict=True)]
-        pairs = zip(self.classes, self.common_vox, sums, strict=True)
-        return {name: 2.0 * common / total if total else None for name, common, total in pairs}
+        return {item.name: item.dice for item in self.classes}
+
+    @property
+    def lowest_dice(self) -> float | None:
+        """The lowest of all classes that either map has."""
+        return min((item.dice for item in self.classes if item.dice is not None), default=None)
 
     @property
     def flips(self) -> float:
@@ -78,39 +125,44 @@ class Agreement:
         """Share of all voxels whose confidence differs by more than 2/255."""
         return self.shifted_vox / self.total_vox if self.total_vox else 0.0
 
-    def faults(self, limits: GateLimits) -> list[str]:
-        """What breaks `limits`, one sentence each with the class and the figure; empty if all is kept.
+    @property
+    def farthest(self) -> FlippedRegion | None:
+        """The flipped region that reaches farthest from its class's surface in the reference; None without flips."""
+        regions = [item.flips.farthest for item in self.classes if item.flips is not None]
+        return max(regions, key=lambda region: region.distance_mm, default=None)
 
-        A single voxel is never a fault: in a class of fewer than 500 voxels it alone would take Dice below 0.999.
-        Shifted confidences are held to the limit of flips, so that a map without foreground is compared too.
+    def faults(self, limits: GateLimits) -> list[str]:
+        """What breaks `limits`, one sentence each with the class, the figure and the place; empty if all is kept.
+
+        Two voxels of the whole map are always allowed. Shifted confidences are held to the limit of flips, so that a
+        map without foreground is compared too.
         """
-        found = []
-        for index, (name, dice) in enumerate(self.dice.items()):
-            wrong = self.reference_vox[index] + self.candidate_vox[index] - 2 * self.common_vox[index]
-            if dice is not None and dice < limits.min_dice and wrong > 1:
-                found.append(f"class {name}: Dice {dice:.5f} is below {limits.min_dice:g}")
-        if self.flips > limits.max_flips and self.flips_vox > 1:
+        found = [fault for item in self.classes if (fault := item.fault(limits)) is not None]
+        if self.flips_vox > max(ALWAYS_ALLOWED_VOX, limits.max_flips * self.foreground_vox):
             found.append(
                 f"{self.flips_vox} of {self.foreground_vox} foreground voxels flip ({self.flips:.3%}), "
-                f"more than {limits.max_flips:.3%}"
+                f"more than {limits.max_flips:.2%}"
             )
         if self.shifted > limits.max_flips:
             found.append(
                 f"the confidence of {self.shifted:.3%} of all voxels shifts by more than {CONFIDENCE_STEP}/255, "
-                f"more than {limits.max_flips:.3%}"
+                f"more than {limits.max_flips:.2%}"
             )
         return found
 
     def to_dict(self) -> dict[str, Any]:
         """The figures, for JSON."""
+        farthest = self.farthest
         return {
             "dice": self.dice,
             "flips": self.flips,
             "flips_vox": self.flips_vox,
             "foreground_vox": self.foreground_vox,
+            "farthest_mm": None if farthest is None else farthest.to_dict()["distance_mm"],
             "shifted": self.shifted,
             "undecided_vox": self.undecided_vox,
             "total_vox": self.total_vox,
+            "classes": {item.name: item.to_dict() for item in self.classes},
         }
 
 
@@ -119,6 +171,7 @@ def compare_labels(
     candidate: npt.NDArray[Any],
     *,
     classes: Sequence[str],
+    affine_mm: npt.NDArray[np.float64],
     reference_confidence: npt.NDArray[np.uint8] | None = None,
     candidate_confidence: npt.NDArray[np.uint8] | None = None,
     undecided: npt.NDArray[np.bool_] | None = None,
@@ -129,6 +182,7 @@ def compare_labels(
         reference: (X, Y, Z), integer labels 0 … K-1.
         candidate: The same shape.
         classes: Foreground class names: label 1 is the first.
+        affine_mm: (4, 4), voxel index → RAS mm.
         reference_confidence: (X, Y, Z) uint8, in 1/255.
         candidate_confidence: (X, Y, Z) uint8, in 1/255.
         undecided: (X, Y, Z), voxels whose labels are not compared; their confidences are.
@@ -142,28 +196,40 @@ def compare_labels(
             mend="give two label maps of the same scan",
         )
     count = len(classes) + 1
-    joint = reference.astype(np.int64).ravel() * count + candidate.ravel()
-    if undecided is not None:
-        joint = joint[~undecided.ravel()]
     if max(int(reference.max()), int(candidate.max())) >= count or min(int(reference.min()), int(candidate.min())) < 0:
         raise InputError(f"a label map holds values outside 0 … {count - 1}", mend="compare labels of one class table")
+    counted = slice(None) if undecided is None else ~undecided.ravel()
+    joint = reference.astype(np.int64).ravel()[counted] * count + candidate.ravel()[counted]
     matrix = np.bincount(joint, minlength=count * count).reshape(count, count)
+    flipped = reference != candidate
+    if undecided is not None:
+        flipped &= ~undecided
     shifted = 0
     if reference_confidence is not None and candidate_confidence is not None:
         difference = np.abs(reference_confidence.astype(np.int16) - candidate_confidence.astype(np.int16))
         shifted = int(np.count_nonzero(difference > CONFIDENCE_STEP))
+    points = np.argwhere(flipped)
+    before, after = reference[flipped], candidate[flipped]
+    truth = np.asarray(reference, np.uint8)
     return Agreement(
-        classes=tuple(classes),
-        reference_vox=tuple(matrix.sum(axis=1)[1:].tolist()),
-        candidate_vox=tuple(matrix.sum(axis=0)[1:].tolist()),
-        common_vox=tuple(matrix.diagonal()[1:].tolist()),
+        classes=tuple(
+            ClassAgreement(
+                name=name,
+                reference_vox=int(matrix[label].sum()),
+                candidate_vox=int(matrix[:, label].sum()),
+                common_vox=int(matrix[label, label]),
+                flips=locate_flips(
+                    truth,
+                    label,
+                    points=points[(before == label) | (after == label)],
+                    affine_mm=affine_mm,
+                ),
+            )
+            for label, name in enumerate(classes, start=1)
+        ),
         flips_vox=int(matrix.sum() - matrix.trace()),
         foreground_vox=int(matrix.sum() - matrix[0, 0]),
         shifted_vox=shifted,
         undecided_vox=reference.size - len(joint),
         total_vox=reference.size,
     )
-
-
-def _sum(first: Sequence[int], second: Sequence[int]) -> tuple[int, ...]:
-    return tuple(a + b for a, b in zip(first, second, strict=True))

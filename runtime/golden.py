@@ -15,9 +15,19 @@ import numpy as np
 from cmc_sdk.bundle.strict_json import parse_json
 from cmc_sdk.errors import BundleError, CmcError
 from cmc_sdk.imaging.volume import Volume
+from cmc_sdk.runtime.parity_case import Answer, Masks, ParityCase, Subset
 from cmc_sdk.settings import Settings
 
-__all__ = ["INDEX_PATH", "GoldenCase", "GoldenRun", "decode_volume", "encode_volume", "read_golden", "write_index"]
+__all__ = [
+    "INDEX_PATH",
+    "GoldenCase",
+    "GoldenReference",
+    "GoldenRun",
+    "decode_volume",
+    "encode_volume",
+    "read_golden_cases",
+    "write_index",
+]
 
 INDEX_PATH = "golden/golden.json"
 _MAX_BYTES = 256 << 20
@@ -38,11 +48,6 @@ class GoldenRun(Settings):
     labels: dict[str, str]
     confidence: dict[str, str]
     undecided: dict[str, str]
-
-    @property
-    def paths(self) -> tuple[str, ...]:
-        """Every file of this run."""
-        return (*self.labels.values(), *self.confidence.values(), *self.undecided.values())
 
 
 class GoldenCase(Settings):
@@ -100,8 +105,10 @@ def write_index(cases: tuple[GoldenCase, ...]) -> bytes:
     return (_Index(cases=cases).model_dump_json(indent=1) + "\n").encode()
 
 
-def read_golden(read: Callable[[str], bytes]) -> tuple[tuple[GoldenCase, ...], Mapping[str, Volume]]:
-    """The golden cases of a bundle, and every volume that they name, by path.
+def read_golden_cases(
+    read: Callable[[str], bytes],
+) -> tuple[list[ParityCase], Mapping[tuple[str, Subset], Answer]]:
+    """The golden scans of a bundle, and what the trained network answered to each subset of their modalities.
 
     Args:
         read: Gives the verified bytes of a file of the bundle: `Bundle.read`.
@@ -110,9 +117,42 @@ def read_golden(read: Callable[[str], bytes]) -> tuple[tuple[GoldenCase, ...], M
         BundleError: The bundle has no golden cases, or they are not as written by the export.
     """
     try:
-        cases = _Index.model_validate(parse_json(read(INDEX_PATH), name=INDEX_PATH)).cases
+        index = _Index.model_validate(parse_json(read(INDEX_PATH), name=INDEX_PATH)).cases
     except ValueError as error:
         raise BundleError(f"{INDEX_PATH} is not an index of golden cases", mend="export the bundle again") from error
-    paths = [path for case in cases for path in case.images.values()]
-    paths += [path for case in cases for run in case.runs for path in run.paths]
-    return cases, {path: decode_volume(read(path), name=path) for path in paths}
+
+    def volumes(paths: Mapping[str, str]) -> dict[str, Volume]:
+        return {name: decode_volume(read(path), name=path) for name, path in paths.items()}
+
+    cases, answers = [], {}
+    for item in index:
+        undecided: dict[Subset, Masks] = {}
+        for run in item.runs:
+            masks = volumes(run.undecided)
+            undecided[run.present] = {name: mask.stored > 0 for name, mask in masks.items()}
+            answers[item.name, run.present] = Answer(volumes(run.labels), volumes(run.confidence))
+        images = volumes(item.images)
+        cases.append(ParityCase(item.name, images, pairing="registered", kind="golden", undecided=undecided))
+    return cases, answers
+
+
+class GoldenReference:
+    """The labels that came with the bundle: those of the trained network, where it was exported.
+
+    Args:
+        answers: By case and subset of its modalities.
+    """
+
+    name = "the trained network"
+
+    def __init__(self, answers: Mapping[tuple[str, Subset], Answer]) -> None:
+        self._answers = answers
+        self.not_finite: Mapping[tuple[str, str], int] = {}
+
+    def label(self, case: ParityCase, present: Subset) -> Answer | None:
+        """As `Reference.label`; None for a subset that the export did not run."""
+        return self._answers.get((case.name, present))
+
+    def undecided(self, case: ParityCase, present: Subset, *, precision: str) -> Masks:
+        """As `Reference.undecided`: the masks that came with the labels."""
+        return case.undecided[present]

@@ -14,7 +14,7 @@ from typing import Any
 from cmc_sdk.runtime.backends.providers import GPU_PROVIDERS, probe_provider
 from cmc_sdk.runtime.backends.select import PRECISIONS_OF
 
-__all__ = ["BackendState", "MachineReport", "NvidiaState", "examine_machine"]
+__all__ = ["BackendState", "MachineReport", "NvidiaState", "describe_machine", "examine_machine"]
 
 PACKAGES = (
     "cmc-sdk", "numpy", "nibabel", "pydantic", "click", "onnxruntime", "onnxruntime-gpu", "openvino", "torch", "monai",
@@ -95,7 +95,7 @@ def examine_machine() -> MachineReport:
         python=platform.python_version(),
         platform=platform.platform(),
         machine=platform.machine(),
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        cores=_cores(),
         memory_bytes=_memory_bytes(),
         packages=packages,
         backends=backends,
@@ -107,6 +107,32 @@ def examine_machine() -> MachineReport:
         openvino_telemetry_blocked=_telemetry_blocked() if packages["openvino"] else None,
         faults=tuple(_faults(packages, backends)),
     )
+
+
+def describe_machine() -> dict[str, Any]:
+    """What a report of measurements says of where they were made: system, processor, cores, versions."""
+    packages = {name: _version(name) for name in PACKAGES}
+    return {
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "python": platform.python_version(),
+        "cores": _cores(),
+        "packages": {name: found for name, found in packages.items() if found is not None},
+    }
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _processor() -> str:
+    """The processor's name as Linux says it; elsewhere what Python knows."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
 
 
 def _faults(packages: Mapping[str, str | None], backends: Mapping[str, BackendState]) -> list[str]:

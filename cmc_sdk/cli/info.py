@@ -14,6 +14,7 @@ from cmc_sdk.bundle.series_rule import SeriesRule
 from cmc_sdk.bundle.strict_json import parse_json
 from cmc_sdk.bundle.trust import require_trust
 from cmc_sdk.cli.console import emit_json, json_option, stdout
+from cmc_sdk.cli.gate_table import gate_table
 from cmc_sdk.cli.tables import text_table
 from cmc_sdk.cli.trusting import chosen_trust, trust_options
 from cmc_sdk.errors import BundleError
@@ -50,36 +51,18 @@ def describe(bundle: Bundle) -> dict[str, Any]:
 
 
 def print_parity(parity: Mapping[str, Any] | None) -> None:
-    """A table for each precision that the bundle was gated in."""
+    """One row per precision, backend and kind of scan: how the bundle labels beside its reference."""
+    if parity is None:
+        return
     try:
-        for precision, report in (parity or {}).items():
-            _print_gate(precision, report)
+        words = ", ".join(
+            f"{precision} beside {report['reference']}: Dice ≥ {report['limits']['min_dice']:g}, "
+            f"flips ≤ {report['limits']['max_flips']:.2%}"
+            for precision, report in parity.items()
+        )
+        _show(f"Gate ({words})", gate_table(parity.items()))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise BundleError("parity.json is not what `cmc export` writes", mend="export the bundle again") from error
-
-
-def _print_gate(precision: str, parity: Mapping[str, Any]) -> None:
-    """One row per backend, subset and modality: how the graphs label beside the reference."""
-    limits = parity["limits"]
-    rows = []
-    for run in parity["runs"]:
-        known = [value for value in run["dice"].values() if value is not None]
-        rows.append(
-            [
-                run["backend"],
-                "+".join(run["present"]),
-                run["modality"],
-                ", ".join(run["cases"]),
-                f"{min(known):.5f}" if known else "no foreground",
-                f"{run['flips']:.4%}",
-                f"{run['foreground_vox']:,}",
-                f"{run['undecided_vox']:,}",
-            ]
-        )
-    head = ["backend", "present", "modality", "cases", "lowest Dice", "flips", "foreground voxels", "undecided"]
-    rule = f"Dice ≥ {limits['min_dice']:g}, flips ≤ {limits['max_flips']:.2%}"
-    title = f"{precision}: labels beside those of {parity['reference']} ({rule})"
-    _show(title, text_table(head, rows=rows, text_columns=4))
 
 
 def _show(title: str, table: str) -> None:

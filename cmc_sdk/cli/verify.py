@@ -1,4 +1,4 @@
-"""`cmc verify`: check a bundle's parity on this machine."""
+"""`cmc verify`: the gate again, on this machine."""
 
 from __future__ import annotations
 
@@ -7,14 +7,24 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from cmc_sdk.cli.backend import BACKENDS, PRECISIONS
 from cmc_sdk.cli.console import emit_json, json_option, progress_bar, stdout
-from cmc_sdk.cli.tables import text_table
+from cmc_sdk.cli.gate_table import gate_table
+from cmc_sdk.cli.scans import ScanRequest, print_selection, scan_options
 from cmc_sdk.cli.trusting import chosen_trust, trust_options
 
 if TYPE_CHECKING:
+    from cmc_sdk.bundle.precision import Precision
+    from cmc_sdk.imaging.volume import Volume
+    from cmc_sdk.runtime.backends.select import BackendName
     from cmc_sdk.runtime.verify import VerifyReport
 
-EPILOG = "Example: cmc verify liver.cmc --trust trust.json --backend openvino"
+EPILOG = """\b
+Examples:
+  cmc verify liver.cmc --trust trust.json
+  cmc verify liver.cmc --trust trust.json --image ct=ct.nii.gz --image mr=mr.nii.gz
+  cmc verify liver.cmc --development --backend openvino --precision int8
+"""
 
 
 @click.command(epilog=EPILOG)
@@ -23,29 +33,66 @@ EPILOG = "Example: cmc verify liver.cmc --trust trust.json --backend openvino"
     "--backend",
     "backends",
     multiple=True,
-    type=click.Choice(["openvino", "onnxruntime"]),
-    help="Only this one; may be given twice.  [default: every one that is installed]",
+    type=click.Choice(BACKENDS),
+    help="Only this one; may be given several times.  [default: every one that is installed]",
+)
+@click.option(
+    "--precision",
+    "precisions",
+    multiple=True,
+    type=click.Choice(PRECISIONS),
+    help="Only this one; may be given several times.  [default: every one in the bundle]",
+)
+@scan_options
+@click.option(
+    "--pairing",
+    type=click.Choice(["auto", "registered", "separate"]),
+    default="auto",
+    show_default=True,
+    help="How the scans relate, as in `cmc infer`.",
 )
 @trust_options
 @json_option
 def command(
     bundle: Path,
-    backends: tuple[Literal["openvino", "onnxruntime"], ...],
+    backends: tuple[BackendName, ...],
+    precisions: tuple[Precision, ...],
+    images: tuple[str, ...],
+    study: Path | None,
+    series: tuple[str, ...],
+    irregular: Literal["refuse", "resample"],
+    pairing: Literal["auto", "registered", "separate"],
     trust: Path | None,
     development: bool,
     as_json: bool,
 ) -> None:
-    """Check the hashes of BUNDLE, and that it labels its golden scans here as it did where it was exported.
+    """Check that BUNDLE is whole, and that it labels here as the network that it was exported from.
 
-    Exit code 0: passed; 1: the labels differ by more than the bundle's limits.
+    Every hash; then every precision on every installed backend, through the whole path: f32 beside the labels that
+    came with the bundle, all others beside ONNX Runtime f32, on the bundle's golden scans, on stress scans and on
+    your own. Each must keep the limits of its precision, which the bundle states.
+
+    Exit code 0: passed; 1: the labels differ by more than the bundle's limits; 2: not a bundle, or bad input.
     """
+    from cmc_sdk.runtime.session import admit
     from cmc_sdk.runtime.verify import verify_bundle
 
+    scans = images or study
+    request = ScanRequest.parse(images=images, study=study, series=series, irregular=irregular) if scans else None
+    opened, _ = admit(bundle, trust=chosen_trust(trust, development=development))
+    volumes: dict[str, Volume] = {}
     with progress_bar(quiet=as_json) as progress:
+        if request is not None:
+            request.check_modalities(opened.manifest.spec.names)
+            volumes, selection = request.open(spec=opened.manifest.spec, progress=progress)
+            if selection is not None and not as_json:
+                print_selection(selection)
         report = verify_bundle(
-            bundle,
-            trust=chosen_trust(trust, development=development),
+            opened,
             backends=backends or None,
+            precisions=precisions or None,
+            images=volumes,
+            pairing=pairing,
             progress=progress,
         )
     if as_json:
@@ -59,24 +106,15 @@ def command(
 def _print(report: VerifyReport) -> None:
     out = stdout()
     out.print(f"{report.bundle}: {report.files} files have the right hash", markup=False)
-    rows = []
-    for run in report.runs:
-        known = [value for value in run.agreement.dice.values() if value is not None]
-        rows.append(
-            [
-                f"{run.backend} {report.precision[run.backend]}",
-                run.against,
-                "+".join(run.present),
-                run.modality,
-                "failed" if run.faults else "passed",
-                f"{min(known):.5f}" if known else "no foreground",
-                f"{run.agreement.flips:.4%}",
-                f"{run.agreement.foreground_vox:,}",
-                f"{run.agreement.undecided_vox:,}",
-            ]
-        )
-    head = ["backend", "against", "present", "modality", "", "lowest Dice", "flips", "foreground voxels", "undecided"]
-    out.print(text_table(head, rows=rows, text_columns=5), markup=False)
+    out.print(f"\nBeside the labels of {report.golden.reference}", markup=False)
+    out.print(gate_table([("f32", report.golden.to_dict())]), markup=False)
+    gates = [(precision, gate.to_dict()) for precision, gate in report.gates.items()]
+    reference = next((gate.reference for gate in report.gates.values()), None)
+    if any(gate["backends"] for _, gate in gates):
+        out.print(f"\nBeside the labels of {reference}", markup=False)
+        out.print(gate_table(gates), markup=False)
+    for note in report.notes:
+        out.print(f"note: {note}", markup=False)
     for fault in report.faults:
         out.print(fault, markup=False)
     out.print("passed" if report else "failed")

@@ -53,5 +53,6 @@ void BindGeometry(nb::module_& module);
 void BindIntensity(nb::module_& module);
 void BindSampling(nb::module_& module);
 void BindAccumulator(nb::module_& module);
+void BindDistance(nb::module_& module);
 
 }  // namespace cmc::python

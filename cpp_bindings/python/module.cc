@@ -69,4 +69,5 @@ NB_MODULE(_native, module) {
   cmc::python::BindIntensity(module);
   cmc::python::BindSampling(module);
   cmc::python::BindAccumulator(module);
+  cmc::python::BindDistance(module);
 }

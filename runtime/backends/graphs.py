@@ -103,7 +103,7 @@ class GraphBackend:
     def __init__(
         self, bundle: Bundle, *, precision: Precision = "f32", threads: int | None = None, reason: str | None = None
     ) -> None:
-        self._bundle = bundle
+        self.bundle = bundle
         self.precision: Precision = precision
         self.threads = threads
         self.reason = reason
@@ -119,11 +119,11 @@ class GraphBackend:
     def prepare(self, modalities: Sequence[str], *, batch: int) -> None:
         """As `PreparingBackend.prepare`."""
         graphs = [
-            find_graph(self._bundle.manifest, part=part, modality=name, precision=self.precision)
+            find_graph(self.bundle.manifest, part=part, modality=name, precision=self.precision)
             for part in ("encoder", "decoder")
             for name in modalities
         ]
-        sizes = {entry.path: entry.size for entry in self._bundle.manifest.files}
+        sizes = {entry.path: entry.size for entry in self.bundle.manifest.files}
         if sum(sizes[graph.weights or graph.path] for graph in graphs) > _SMALL_BYTES:
             for graph in graphs:
                 self._ready(graph).prepare(batch)
@@ -157,7 +157,7 @@ class GraphBackend:
         return self._run("decoder", modality, inputs)["logits"]
 
     def _run(self, part: str, modality: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        graph = find_graph(self._bundle.manifest, part=part, modality=modality, precision=self.precision)
+        graph = find_graph(self.bundle.manifest, part=part, modality=modality, precision=self.precision)
         # A graph takes only the inputs that it needs: those of an exported network without MIA of a partner are fewer.
         wanted = {item.name: np.ascontiguousarray(inputs[item.name], np.float32) for item in graph.inputs}
         return self._ready(graph).run(wanted)
@@ -173,7 +173,7 @@ class GraphBackend:
 
     def _read(self, graph: Graph) -> GraphFile:
         start = time.perf_counter()
-        file = read_graph(self._bundle, graph)
+        file = read_graph(self.bundle, graph)
         with self._lock:
             self.read_seconds += time.perf_counter() - start
         return file

@@ -81,7 +81,7 @@ class TensorRtBackend(GraphBackend):
         """As `PreparingBackend.prepare`; one after the other, since they share one device."""
         for part in ("encoder", "decoder"):
             for name in modalities:
-                graph = find_graph(self._bundle.manifest, part=part, modality=name, precision=self.precision)
+                graph = find_graph(self.bundle.manifest, part=part, modality=name, precision=self.precision)
                 self._ready(graph).prepare(batch)
 
     def open_graph(self, graph: Graph, *, file: GraphFile | None = None) -> CompiledGraph:
@@ -99,7 +99,7 @@ class TensorRtBackend(GraphBackend):
             flavour = load_flavour(item.name)
             found: dict[str, EngineRecord] = {}
             for graph in self.graphs:
-                key = engine_key(self._bundle, graph, flavour=flavour, capabilities=(self.device.capability,))
+                key = engine_key(self.bundle, graph, flavour=flavour, capabilities=(self.device.capability,))
                 record = store.find(key)
                 if record is None:
                     changes = ", ".join(store.nearest(key)) or f"none is built for {self.device.capability}"

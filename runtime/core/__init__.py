@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from cmc_sdk.runtime.core.accumulate import Accumulator
 from cmc_sdk.runtime.core.components import count_components
+from cmc_sdk.runtime.core.distance import surface_distances
 from cmc_sdk.runtime.core.geometry import ModelGrid, boxes_overlap, extend_grid, model_grid
 from cmc_sdk.runtime.core.intensity import (
     IntensityStatistics,
@@ -36,6 +37,7 @@ __all__ = [
     "normalised_background",
     "ring_size",
     "sample_window",
+    "surface_distances",
     "usable_threads",
     "window_starts",
 ]

@@ -24,7 +24,7 @@ from cmc_sdk.bundle.trust import TrustStore
 from cmc_sdk.cli.info import describe, print_parity
 from cmc_sdk.errors import BundleError
 from cmc_sdk.runtime.backends.graphs import read_graph
-from cmc_sdk.runtime.golden import INDEX_PATH, encode_volume, read_golden
+from cmc_sdk.runtime.golden import INDEX_PATH, encode_volume, read_golden_cases
 from tests.bundle import attacks, attacks_with_key
 from tests.bundle.signed import write_signature
 from tests.cli.command import make_spec
@@ -67,7 +67,7 @@ def read_everything(path: Path, store: TrustStore) -> None:
     bundle.verify_all()
     for graph in bundle.manifest.graphs:
         read_graph(bundle, graph)
-    read_golden(bundle.read)
+    read_golden_cases(bundle.read)
 
 
 class Watch:

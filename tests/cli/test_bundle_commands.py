@@ -26,7 +26,7 @@ def test_info_shows_everything_that_is_known(cmc: Cmc, exported: Exported) -> No
         "small 2", "Apache-2.0", "ct (CT; clip -200 … 300 HU; zscore)", "mr (MR; arbitrary units, no clip; zscore)",
         "1 liver, 2 spleen", "2 × 2 × 2 mm, window 16 × 16 × 16 voxels, overlap 25%", "method cmc, seed 3",
         "graphs/f32/encoder_ct.onnx", "window → features, skip_0", "ct: liver 0.900", "openvino", "ct+mr",
-        "patient", "synthetic", "sha256",
+        "f32 beside torch", "real scans", "golden scans", "stress scans", "farthest mm", "sha256",
     ):  # fmt: skip
         assert words in done.out
     assert "Traceback" not in done.err

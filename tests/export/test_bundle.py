@@ -33,11 +33,13 @@ def test_the_manifest_says_what_was_given(exported: Exported) -> None:
 def test_parity_is_written_with_the_figures_of_every_run(exported: Exported) -> None:
     parity = json.loads(open_bundle(exported.bundle).read("parity.json"))["f32"]
     assert parity["passed"] is True
-    runs = {(run["cases"][0], run["backend"], tuple(run["present"]), run["modality"]): run for run in parity["runs"]}
-    assert len(runs) == len(parity["runs"]) == 2 * 8  # Real and synthetic scans are not pooled.
+    runs = {(run["case"], run["backend"], tuple(run["present"]), run["modality"]): run for run in parity["runs"]}
+    assert len(runs) == len(parity["runs"]) == 2 * (4 + 4 + 5 * 2)  # The patient, the golden scan, five stress scans.
     assert set(runs["patient", "onnxruntime", ("ct",), "ct"]["dice"]) == {"liver", "spleen"}
     assert runs["patient", "openvino", ("ct", "mr"), "mr"]["undecided_vox"] == 0
     assert runs["synthetic", "openvino", ("ct", "mr"), "mr"]["undecided_vox"] > 0
+    assert parity["runs"][0]["kind"] == "real"
+    assert "stress bright voxel" in {case for case, *_ in runs}
     assert {(item["graph"], item["output"]) for item in parity["outputs"]} >= {("decoder_ct", "logits")}
 
 

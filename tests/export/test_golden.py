@@ -9,9 +9,9 @@ import pytest
 
 from cmc_sdk import Volume
 from cmc_sdk.bundle.manifest import ModelSpec
-from cmc_sdk.export.golden import golden_case, undecided_voxels
-from cmc_sdk.export.parity import ParityCase
+from cmc_sdk.export.golden import golden_case
 from cmc_sdk.runtime.backends.protocol import Array
+from cmc_sdk.runtime.undecided import undecided_voxels
 from tests.export.exported import make_spec
 
 
@@ -53,12 +53,12 @@ def test_undecided_are_the_voxels_within_the_margin(margin: float) -> None:
     spec = make_spec(("mr",))
     # One window of the model's own grid: the logits of a voxel are those of the window.
     scan = np.random.default_rng(0).normal(size=(16, 16, 16)).astype(np.float32)
-    case = ParityCase(name="scan", images={"mr": Volume(scan, np.diag([2.0, 2.0, 2.0, 1.0]))}, pairing="auto")
+    images = {"mr": Volume(scan, np.diag([2.0, 2.0, 2.0, 1.0]))}
     seen: list[Array] = []
     backend = Planted(spec)
     logits = backend.logits
     backend.logits = lambda window: seen.append(logits(window)) or seen[-1].copy()  # type: ignore[method-assign]
-    found = undecided_voxels(case, ("mr",), spec=spec, reference=backend, margin=margin)["mr"]
+    found = undecided_voxels(images, spec=spec, reference=backend, margin=margin, pairing="auto")["mr"]
     assert backend.calls == 1  # Every class is favoured on remembered logits.
     ranked = np.sort(seen[0][0].astype(np.float64), axis=0)
     gap = ranked[-1] - ranked[-2]
@@ -70,7 +70,7 @@ def test_undecided_are_the_voxels_within_the_margin(margin: float) -> None:
 def test_the_scan_with_the_most_classes_is_taken() -> None:
     spec = make_spec(("ct", "mr"))
     case = golden_case(spec, reference=Planted(spec))
-    assert case.synthetic
+    assert case.kind == "golden"
     assert set(case.undecided) == {("ct", "mr"), ("ct",), ("mr",)}
     assert set(case.undecided["ct", "mr"]) == {"ct", "mr"}
     assert case.undecided["ct",]["ct"].shape == case.images["ct"].size_vox

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from cmc_sdk.bundle import open_bundle, write_bundle
-from cmc_sdk.errors import BackendError, BundleError
+from cmc_sdk.errors import BackendError, BundleError, InputError
 from cmc_sdk.export import verify_bundle
 from cmc_sdk.runtime import verify as verify_module
+from cmc_sdk.runtime.backends.protocol import Array
 from cmc_sdk.runtime.golden import decode_volume, encode_volume
+from cmc_sdk.runtime.session import Session
 from tests.export.exported import Exported
+
+verify = functools.partial(verify_bundle, trust="development")
 
 
 def rewrite(bundle: Path, target: Path, **changes: object) -> Path:
@@ -33,37 +41,112 @@ def rewrite(bundle: Path, target: Path, **changes: object) -> Path:
 
 def test_a_good_bundle_passes_on_every_backend(exported: Exported) -> None:
     stages: list[str] = []
-    report = verify_bundle(
-        exported.bundle, trust="development", progress=lambda stage, done, total: stages.append(stage)
-    )
+    report = verify(exported.bundle, progress=lambda stage, done, total: stages.append(stage))
     assert report, report.faults
-    assert report.precision == {"openvino": "f32", "onnxruntime": "f32"}
-    # Two backends against golden and each other, four modality runs: both twice, ct alone, mr alone.
-    assert len(report.runs) == 3 * 4
-    assert {run.against for run in report.runs} == {"golden", "openvino"}
-    assert {"hashes", "golden"} == set(stages)
+    assert report.golden.precision == {"openvino": "f32", "onnxruntime": "f32"}
+    assert set(report.passed) == {("openvino", "f32"), ("onnxruntime", "f32")}
+    # Both backends beside the golden labels: both modalities together twice, ct alone, mr alone.
+    assert len(report.golden.runs) == 2 * 4
+    assert {run.case for run in report.golden.runs} == {"synthetic"}
+    # OpenVINO beside ONNX Runtime: the same, and both modalities of five stress scans.
+    gate = report.gates["f32"]
+    assert (gate.reference, gate.precision) == ("onnxruntime f32", {"openvino": "f32"})
+    assert len(gate.runs) == 4 + 5 * 2
+    assert stages[0] == "hashes"
+    assert {"golden labels", "gate f32"} < set(stages)
     document = report.to_dict()
     assert document["passed"] is True
-    assert document["runs"][0]["dice"].keys() == {"liver", "spleen"}
+    assert document["golden"]["runs"][0]["dice"].keys() == {"liver", "spleen"}
+    assert document["machine"]["packages"]["onnxruntime"]
+    json.dumps(document, allow_nan=False)
 
 
 def test_one_backend_alone(exported: Exported) -> None:
-    report = verify_bundle(exported.bundle, trust="development", backends=["onnxruntime"])
+    report = verify(exported.bundle, backends=["onnxruntime"])
     assert report
-    assert {run.backend for run in report.runs} == {"onnxruntime"}
+    assert report.passed == (("onnxruntime", "f32"),)
+    assert report.gates["f32"].runs == ()  # It is the reference; its own values were looked at.
+    openvino = verify(exported.bundle, backends=["openvino"])
+    assert openvino.gates["f32"].reference == "onnxruntime f32"
+    assert {run.backend for run in openvino.gates["f32"].runs} == {"openvino"}
 
 
-def test_other_golden_labels_fail_with_class_and_figure(exported: Exported, tmp_path: Path) -> None:
+def test_without_onnx_runtime_the_report_says_who_stands_in(
+    exported: Exported, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verify_module, "installed_backends", lambda: ("openvino",))
+    report = verify(exported.bundle)
+    assert report
+    assert "ONNX Runtime is not installed: openvino f32 is the reference in its place" in report.notes
+
+
+def test_ones_own_scans_go_through_the_gate(exported: Exported) -> None:
+    report = verify(exported.bundle, images=exported.case.images, pairing="registered")
+    assert report, report.faults
+    own = [run for run in report.gates["f32"].runs if run.kind == "real"]
+    assert [(run.present, run.modality) for run in own] == [
+        (("ct", "mr"), "ct"), (("ct", "mr"), "mr"), (("ct",), "ct"), (("mr",), "mr"),
+    ]  # fmt: skip
+    assert all(run.agreement.undecided_vox == 0 and run.agreement.foreground_vox > 100 for run in own)
+    with pytest.raises(InputError, match="modality 'pet' is not one"):
+        verify(exported.bundle, images={"pet": exported.case.images["ct"]})
+
+
+def test_what_is_not_in_the_bundle_is_refused(exported: Exported) -> None:
+    with pytest.raises(InputError, match="holds no int8"):
+        verify(exported.bundle, precisions=["int8"])
+
+
+def test_other_golden_labels_fail_with_class_and_place(exported: Exported, tmp_path: Path) -> None:
     def swap(content: bytes) -> bytes:
         volume = decode_volume(content, name="labels")
         return encode_volume(volume.with_array(np.array([0, 2, 1], np.uint8)[volume.stored]))
 
     path = "golden/synthetic/run-0/labels_ct.nii.gz"
-    report = verify_bundle(
-        rewrite(exported.bundle, tmp_path / "other.cmc", **{path: swap}), trust="development", backends=["onnxruntime"]
-    )
+    report = verify(rewrite(exported.bundle, tmp_path / "other.cmc", **{path: swap}), backends=["onnxruntime"])
     assert not report
-    assert "onnxruntime against golden, ct of synthetic with ct + mr: class liver: Dice 0" in report.faults[0]
+    assert report.passed == ()
+    fault = report.faults[0]
+    assert fault.startswith("onnxruntime f32, ct of synthetic with ct + mr: class liver: ")
+    assert "index (" in fault
+    assert "RAS (" in fault
+    assert fault.endswith("liver and spleen had changed places (beside the golden labels)")
+
+
+def test_a_backend_that_comes_with_the_device_is_held_to_its_limits(exported: Exported) -> None:
+    class Engine:
+        """ONNX Runtime, with one class suppressed."""
+
+        name, precision = "engine", "f32"
+
+        def __init__(self) -> None:
+            self.inner = Session(exported.bundle, trust="development", backend="onnxruntime").backend
+            self.modalities = self.inner.modalities
+
+        def encode(self, modality: str, window: Array) -> dict[str, Array]:
+            return self.inner.encode(modality, window)
+
+        def decode(self, modality: str, **inputs: Any) -> Array:
+            logits = self.inner.decode(modality, **inputs)
+            logits[:, 2] = -50.0
+            return logits
+
+    report = verify(exported.bundle, backends=["onnxruntime"], others=[Engine()])
+    assert not report
+    assert report.passed == (("onnxruntime", "f32"),)
+    place = "engine f32, ct of synthetic with ct + mr: class spleen: "
+    assert any(fault.startswith(place) for fault in report.faults)
+
+
+def test_a_graph_that_breaks_a_rule_is_refused_before_it_runs(exported: Exported, tmp_path: Path) -> None:
+    def older(content: bytes) -> bytes:
+        model = onnx.load_model_from_string(content)
+        model.opset_import[0].version = 17
+        return bytes(model.SerializeToString())
+
+    path = "graphs/f32/encoder_ct.onnx"
+    with pytest.raises(BundleError, match=r"encoder_ct\.onnx: opset 17 is outside 18 to 20"):
+        verify(rewrite(exported.bundle, tmp_path / "old.cmc", **{path: older}))
 
 
 def test_a_changed_byte_is_refused(exported: Exported, tmp_path: Path) -> None:
@@ -74,23 +157,23 @@ def test_a_changed_byte_is_refused(exported: Exported, tmp_path: Path) -> None:
     content[len(content) // 2] ^= 1
     graph.write_bytes(content)
     with pytest.raises(BundleError, match=r"decoder_mr\.onnx is not the file that the manifest lists"):
-        verify_bundle(copy, trust="development")
+        verify(copy)
 
 
 def test_a_golden_volume_that_cannot_be_read_is_named(exported: Exported, tmp_path: Path) -> None:
     path = "golden/synthetic/image_ct.nii.gz"
     broken = rewrite(exported.bundle, tmp_path / "broken.cmc", **{path: b"no volume"})
     with pytest.raises(BundleError, match=r"image_ct\.nii\.gz is not a golden volume"):
-        verify_bundle(broken, trust="development")
+        verify(broken)
     broken = rewrite(exported.bundle, tmp_path / "index.cmc", **{"golden/golden.json": b"{}"})
     with pytest.raises(BundleError, match="is not an index of golden cases"):
-        verify_bundle(broken, trust="development")
+        verify(broken)
 
 
 def test_no_backend_is_named(exported: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verify_module, "installed_backends", tuple)
     with pytest.raises(BackendError, match="no inference backend is installed"):
-        verify_bundle(exported.bundle, trust="development")
+        verify(exported.bundle)
 
 
 def test_verify_needs_neither_torch_nor_onnx(exported: Exported) -> None:

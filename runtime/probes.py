@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from cmc_sdk.runtime.backends.protocol import Array, Backend
+from cmc_sdk.runtime.streams import best_streams, set_streams
 
 __all__ = ["ComparingBackend", "OutputDifference", "ScanningBackend"]
 
 
 @dataclass
 class OutputDifference:
-    """How far one output of one graph lies from torch's, over the windows that were compared.
+    """How far one output of one graph lies from the reference's, over the windows that were compared.
 
     Args:
         max_abs: Largest absolute difference.
@@ -62,7 +64,7 @@ class ComparingBackend:
 
     reference: Backend
     candidates: Mapping[str, Backend]
-    max_windows: int = 8
+    max_windows: int = 4
     differences: dict[tuple[str, str, str], OutputDifference] = field(default_factory=dict)
     """By (candidate, graph, output)."""
 
@@ -107,6 +109,11 @@ class ComparingBackend:
             self._note(candidate, f"decoder_{modality}", "logits").add(expected, given)
         return expected
 
+    def is_done(self) -> bool:
+        """Whether every graph that was asked about has been compared often enough."""
+        notes = self.differences.values()
+        return bool(notes) and all(note.windows >= self.max_windows for note in notes)
+
     def _open(self, graph: str, output: str) -> list[tuple[str, Backend]]:
         """The candidates that have not yet been asked often enough about this graph."""
         return [
@@ -121,11 +128,12 @@ class ComparingBackend:
 
 @dataclass
 class ScanningBackend:
-    """Answers with `backend` and counts every value that is not finite, in every output of every window."""
+    """Answers with `backend`, in as many streams, and counts every value that is NaN or infinite."""
 
     backend: Backend
     not_finite: dict[tuple[str, str], int] = field(default_factory=dict)
     """Count by (graph, output); only outputs that had any."""
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @property
     def name(self) -> str:
@@ -141,6 +149,15 @@ class ScanningBackend:
     def modalities(self) -> tuple[str, ...]:
         """The wrapped backend's."""
         return self.backend.modalities
+
+    @property
+    def best_streams(self) -> int:
+        """The wrapped backend's: what is measured runs as it will be used."""
+        return best_streams(self.backend)
+
+    def set_streams(self, count: int) -> None:
+        """As the wrapped backend."""
+        set_streams(self.backend, count)
 
     def encode(self, modality: str, window: Array) -> dict[str, Array]:
         """As the wrapped backend."""
@@ -166,4 +183,5 @@ class ScanningBackend:
     def _scan(self, graph: str, output: str, array: Array) -> None:
         count = int(array.size - np.count_nonzero(np.isfinite(array)))
         if count:
-            self.not_finite[graph, output] = self.not_finite.get((graph, output), 0) + count
+            with self._lock:
+                self.not_finite[graph, output] = self.not_finite.get((graph, output), 0) + count
