@@ -9,6 +9,7 @@ import platform
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from cmc_sdk.runtime.backends.providers import GPU_PROVIDERS, probe_provider
