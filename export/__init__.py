@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -26,4 +27,12 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'cmc_sdk.export' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    # MONAI imports matplotlib, for notebooks, which writes into the home folder; without it MONAI is as good here.
+    hidden = "matplotlib" not in sys.modules
+    if hidden:
+        sys.modules["matplotlib"] = None  # type: ignore[assignment]
+    try:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    finally:
+        if hidden:
+            del sys.modules["matplotlib"]
