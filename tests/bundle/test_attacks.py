@@ -46,7 +46,15 @@ def make_signed(path: Path) -> Path:
     one = {"ct": "golden/scan.nii.gz"}
     run = {"present": ["ct"], "labels": one, "confidence": one, "undecided": one}
     index = {"cases": [{"name": "case", "images": one, "runs": [run]}]}
-    parity = {"f32": {"limits": {"min_dice": 0.999, "max_flips": 0.0001}, "reference": "torch", "runs": []}}
+    parity = {
+        "f32": {
+            "limits": {"min_dice": 0.999, "max_flips": 0.0001},
+            "reference": "torch",
+            "backends": {},
+            "runs": [],
+            "not_finite": [],
+        }
+    }
     files = {entry.path: content for entry, content in graphs}
     files |= {INDEX_PATH: json.dumps(index).encode(), "golden/scan.nii.gz": scan}
     files["parity.json"] = json.dumps(parity).encode()

@@ -199,7 +199,7 @@ def test_an_output_that_is_in_the_way_or_has_no_place(
     "words",
     [
         ["--sign", "key"], ["--dicom", "dir"], ["--irregular", "guess"],
-        ["--backend", "tensorrt"], ["--threads", "0"], ["--pairing", "maybe"],
+        ["--backend", "caffe"], ["--threads", "0"], ["--pairing", "maybe"],
     ],
     ids=" ".join,
 )  # fmt: skip

@@ -129,14 +129,6 @@ def test_doctor(cmc: Cmc, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "fault: onnxruntime and onnxruntime-gpu are both installed" in faulty.out
 
 
-@pytest.mark.parametrize("option", ["--fp16", "--tensorrt", "--state"])
-def test_options_of_later_work_are_unknown(cmc: Cmc, exported: Exported, tmp_path: Path, option: str) -> None:
-    words = ["verify", exported.bundle] if option == "--state" else ["export", tmp_path, "-o", tmp_path / "out.cmc"]
-    done = cmc(*words, option)
-    assert done.code == 2
-    assert option in done.error
-
-
 def test_export_refuses_a_folder_that_is_no_run_and_an_output_that_exists(cmc: Cmc, tmp_path: Path) -> None:
     done = cmc("export", tmp_path, "-o", tmp_path / "out.cmc")
     assert done.code == 2
