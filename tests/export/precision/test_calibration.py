@@ -42,11 +42,12 @@ def test_parts_that_do_no_harm_are_converted_and_reported() -> None:
     assert found.windows == 3
 
 
-def test_log_sum_exp_stays_where_its_weights_are_large() -> None:
-    (island,) = [item for item in attention(scale=30.0).islands if item.kind == "padded_logsumexp"]
+def test_a_part_that_does_harm_stays() -> None:
+    # Position terms of some hundred: a rounding of one logit is a factor in its weight.
+    (island,) = [item for item in attention(scale=300.0).islands if item.kind == "attention_softmax"]
     assert "y differs from f32 by" in island.reason
     assert island.difference is not None
-    assert island.difference > 1e-4
+    assert island.difference > 1e-3
 
 
 def test_values_near_the_end_of_fp16_keep_their_part_whatever_the_difference() -> None:
