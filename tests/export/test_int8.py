@@ -67,6 +67,7 @@ def trials_of(material) -> list[GraphTrial]:
     ]
 
 
+@pytest.mark.slow
 def test_only_convolutions_and_products_are_quantised_and_a_layer_can_be_kept(material):
     trial = trials_of(material)[1]
     whole = quantise(trial.model, inputs=trial.inputs)
@@ -79,6 +80,7 @@ def test_only_convolutions_and_products_are_quantised_and_a_layer_can_be_kept(ma
     assert layers_of(trial.model) == []
 
 
+@pytest.mark.slow
 def test_bypassing_a_layer_takes_its_rounding_away(material):
     trial = trials_of(material)[0]
     whole = quantise(trial.model, inputs=trial.inputs)
@@ -97,6 +99,7 @@ def test_bypassing_a_layer_takes_its_rounding_away(material):
     assert 0 < error(run_model(free, inputs=inputs)) < error(rounded)
 
 
+@pytest.mark.slow
 def test_what_is_written_runs_with_every_batch_and_says_nothing_about_its_maker(material, tmp_path):
     trial = trials_of(material)[1]
     written = write_ir(quantise(trial.model, inputs=trial.inputs), graph=trial.graph)
@@ -115,12 +118,14 @@ def test_what_is_written_runs_with_every_batch_and_says_nothing_about_its_maker(
     np.testing.assert_allclose(both, np.concatenate([one, one]), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_model_without_anything_quantised_is_not_written_as_int8(material):
     trial = trials_of(material)[0]
     with pytest.raises(BundleError, match="nothing in it is quantised"):
         write_ir(trial.model, graph=trial.graph)
 
 
+@pytest.mark.slow
 def test_more_layers_go_back_to_f32_until_the_labels_are_near_enough_or_it_is_refused(material):
     _, spec, _, reference, windows = material
     loose = GateLimits(min_dice=0.0, max_flips=1.0)
