@@ -190,7 +190,8 @@ def main(
         known = {name: "–" if value is None else f"{value:.5f}" for name, value in row.agreement.dice.items()}
         dice = ", ".join(f"{name} {value}" for name, value in known.items())
         place = f"torch / {row.backend} f32, {row.modality} of {row.case} with {'+'.join(row.present)}"
-        print(f"{place}: Dice {dice}; flips {row.agreement.flips:.4%} of {row.agreement.foreground_vox:,} voxels")
+        rates = row.agreement.rates
+        print(f"{place}: Dice {dice}; flips {rates.flips:.4%} of {rates.foreground_vox:,} voxels")
     for fault in report.faults:
         print(f"below the limit: {fault}")
     windows = compare_windows(opened.network, spec=opened.spec, cases=cases)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
-from cmc_sdk.errors import BackendError
-from cmc_sdk.runtime.backends.graphs import GraphBackend, find_graph
 from cmc_sdk.runtime.backends.protocol import Array, Backend
 from cmc_sdk.runtime.parity import ParityReport
 from cmc_sdk.runtime.parity_case import ParityCase
@@ -24,6 +22,15 @@ _NOTICEABLE = 0.02
 
 _SHARE = 0.25
 """A tensor counts as different from this share of the difference at the graph's output."""
+
+
+@runtime_checkable
+class HasGraphs(Protocol):
+    """A backend whose ONNX graphs can be read."""
+
+    def graph_content(self, part: str, modality: str) -> bytes:
+        """The ONNX file of one part of one modality; ValueError where it is of another format."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -52,11 +59,11 @@ def explain_difference(
 ) -> tuple[str, ...]:
     """Notes on the first fault of each candidate whose ONNX graphs can be laid beside the reference's; often none."""
     backend = reference.backend
-    if not isinstance(backend, GraphBackend):
+    if not isinstance(backend, HasGraphs):
         return ()
     notes = []
     for name, candidate in candidates.items():
-        if not isinstance(candidate, GraphBackend) or not report.faults_of(name):
+        if not isinstance(candidate, HasGraphs) or not report.faults_of(name):
             continue
         faulty = {run.case for run in report.runs if run.backend == name and run.faults}
         # A scan whose labelling stopped at values that are not finite has no runs at all.
@@ -70,10 +77,10 @@ def explain_difference(
         if watch.graph is None:
             continue
         try:
-            contents = [_read(item, watch.graph) for item in (backend, candidate)]
-            found = first_difference(contents[0], contents[1], inputs=watch.inputs[watch.graph])
-        except (BackendError, ValueError):  # graphs of another format than ONNX
+            ours, theirs = (item.graph_content(*watch.graph) for item in (backend, candidate))
+        except ValueError:
             continue
+        found = first_difference(ours, theirs, inputs=watch.inputs[watch.graph])
         if found is not None:
             part, modality = watch.graph
             notes.append(f"in {part}_{modality} of {name} {candidate.precision} {found} differs first")
@@ -251,8 +258,3 @@ class _Worst:
     def _keep(self, graph: tuple[str, str], difference: float, inputs: dict[str, Array]) -> None:
         if difference > self.differences.get(graph, -1.0):
             self.differences[graph], self.inputs[graph] = difference, inputs
-
-
-def _read(backend: GraphBackend, key: tuple[str, str]) -> bytes:
-    graph = find_graph(backend.bundle.manifest, part=key[0], modality=key[1], precision=backend.precision)
-    return backend.bundle.read(graph.path)

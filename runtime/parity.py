@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +12,8 @@ from typing import Any
 from cmc_sdk.bundle.manifest import ModelSpec
 from cmc_sdk.bundle.precision import GateLimits
 from cmc_sdk.errors import ParityError
-from cmc_sdk.runtime.agreement import Agreement, compare_labels
+from cmc_sdk.imaging.volume import Volume
+from cmc_sdk.runtime.agreement import CONFIDENCE_STEPS, Agreement, compare_labels
 from cmc_sdk.runtime.backends.protocol import Backend
 from cmc_sdk.runtime.diagnosis import name_fault
 from cmc_sdk.runtime.parity_case import Answer, CaseKind, Masks, ParityCase, Subset
@@ -95,7 +98,7 @@ class ParityReport:
     @property
     def foreground_vox(self) -> int:
         """Foreground voxels that were compared; 0 means that the network found nothing anywhere."""
-        return sum(run.agreement.foreground_vox for run in self.runs)
+        return sum(run.agreement.rates.foreground_vox for run in self.runs)
 
     def require(self) -> None:
         """Refuse what does not label as the reference does.
@@ -153,14 +156,14 @@ def run_gate(
         reference: Whom they are held against.
         candidates: By backend, all of one precision or each of its own.
         cases: Real ones with all of their modalities and with each alone; so golden ones; stress cases with all.
-        limits: Of every case and modality by itself: nothing is pooled.
+        limits: Of every class in every case; flips and shifts are pooled over the real cases of a subset.
         versions: Of the candidates' libraries.
         keep: Called with the reference's answer on each case and subset.
         progress: Called with ("parity", done, total).
     """
     scanning = {name: ScanningBackend(backend) for name, backend in candidates.items()}
     todo = [(case, present) for case in cases for present in case.subsets(spec.names)]
-    runs: list[ParityRun] = []
+    runs: list[_Compared] = []
     for index, (case, present) in enumerate(todo):
         expected = reference.label(case, present)
         if expected is not None:
@@ -170,7 +173,7 @@ def run_gate(
                 given = label_case(scanned, case, present, spec=spec)
                 if given is not None:
                     masks = reference.undecided(case, present, precision=scanned.precision)
-                    runs += _compare(name, case, expected, given, spec=spec, masks=masks, limits=limits)
+                    runs += _compare(name, case, expected, given, spec=spec, masks=masks, precision=scanned.precision)
         if progress is not None:
             progress("parity", index + 1, len(todo))
     counts = {reference.name: reference.not_finite}
@@ -180,24 +183,34 @@ def run_gate(
         reference=reference.name,
         precision={name: backend.precision for name, backend in candidates.items()},
         versions=dict(versions or {}),
-        runs=tuple(sorted(runs, key=lambda run: run.kind != "real")),
+        runs=tuple(sorted(_judge(runs, limits=limits, spec=spec), key=lambda run: run.kind != "real")),
         not_finite={
             (name, graph, output): count for name, found in counts.items() for (graph, output), count in found.items()
         },
     )
 
 
+@dataclass(frozen=True)
+class _Compared:
+    """A run that has not been judged yet."""
+
+    backend: str
+    case: ParityCase
+    present: Subset
+    modality: str
+    agreement: Agreement
+    labels: tuple[Volume, Volume]
+
+    @property
+    def pool(self) -> tuple[str, ...]:
+        """Runs of one pool share their rates: real cases with one subset present."""
+        case = "" if self.case.kind == "real" else self.case.name
+        return (self.backend, case, *self.present, self.modality)
+
+
 def _compare(
-    backend: str,
-    case: ParityCase,
-    expected: Answer,
-    given: Answer,
-    *,
-    spec: ModelSpec,
-    masks: Masks,
-    limits: GateLimits,
-) -> Iterator[ParityRun]:
-    present = tuple(expected.labels)
+    backend: str, case: ParityCase, expected: Answer, given: Answer, *, spec: ModelSpec, masks: Masks, precision: str
+) -> Iterator[_Compared]:
     for modality, reference in expected.labels.items():
         candidate = given.labels[modality]
         agreement = compare_labels(
@@ -208,15 +221,33 @@ def _compare(
             reference_confidence=expected.confidence[modality].stored,
             candidate_confidence=given.confidence[modality].stored,
             undecided=masks.get(modality),
+            confidence_step=CONFIDENCE_STEPS[precision],
         )
-        faults = agreement.faults(limits)
+        yield _Compared(backend, case, tuple(expected.labels), modality, agreement, (reference, candidate))
+
+
+def _judge(runs: Sequence[_Compared], *, limits: GateLimits, spec: ModelSpec) -> Iterator[ParityRun]:
+    """Every run with what breaks the limits in it; a pool's rates are the fault of its worst run."""
+    pools: dict[tuple[str, ...], list[_Compared]] = {}
+    for run in runs:
+        pools.setdefault(run.pool, []).append(run)
+    blamed: dict[int, list[str]] = {}
+    for members in pools.values():
+        rates = functools.reduce(operator.add, (run.agreement.rates for run in members))
+        words = f" (over {len(members)} cases)" if len(members) > 1 else ""
+        worst = max(members, key=lambda run: (run.agreement.rates.flips, run.agreement.rates.shifted))
+        blamed[id(worst)] = [f"{fault}{words}" for fault in rates.faults(limits)]
+    for run in runs:
+        faults = [*run.agreement.class_faults(limits), *blamed.get(id(run), ())]
         if faults:
             guess = name_fault(
-                reference.stored,
-                candidate.stored,
+                run.labels[0].stored,
+                run.labels[1].stored,
                 classes=spec.classes.names,
-                affine_mm=reference.affine_mm,
+                affine_mm=run.labels[0].affine_mm,
                 spacing_mm=spec.grid.spacing_mm,
             )
             faults[0] += f"; {guess}" if guess else ""
-        yield ParityRun(backend, case.name, case.kind, present, modality, agreement, tuple(faults))
+        yield ParityRun(
+            run.backend, run.case.name, run.case.kind, run.present, run.modality, run.agreement, tuple(faults)
+        )

@@ -20,7 +20,8 @@ def stress_cases(spec: ModelSpec) -> list[ParityCase]:
 
     - `3071`, `-1024`, `1.7e6`: a synthetic body whose middle third, along each axis, has that value;
     - `constant`: one value everywhere, so that no intensity rule finds a spread to divide by;
-    - `bright voxel`: one voxel of 3071 in a constant scan, the largest value that normalising can give.
+    - `bright voxel`: one voxel of 3071 in a constant scan, so that all the rest lies 3071 below the mean;
+    - `bright voxel in a body`: one voxel of 1.7e6, the farthest from the mean that one voxel can lie.
     """
     size = synthetic_size(spec.grid, windows=1.0)
     body = synthetic_case(spec, seed=0, size_vox=size)
@@ -33,6 +34,7 @@ def stress_cases(spec: ModelSpec) -> list[ParityCase]:
     centre = tuple(slice(count // 2, count // 2 + 1) for count in size)
     stresses["constant"] = constant
     stresses["bright voxel"] = {key: _with(volume, centre, 3071.0) for key, volume in constant.items()}
+    stresses["bright voxel in a body"] = {key: _with(volume, centre, 1.7e6) for key, volume in body.items()}
     return [
         ParityCase(name=f"stress {name}", images=images, pairing="registered", kind="stress")
         for name, images in stresses.items()

@@ -80,6 +80,10 @@ class RoundedBackend:
         self._models = {(entry.part, entry.modality): (entry.path, model) for entry, model in graphs}
         self._runs: dict[tuple[str, str], GraphRun] = {}
 
+    def graph_content(self, part: str, modality: str) -> bytes:
+        """The rounded graph as an ONNX file; its tensors have the f32 graph's names."""
+        return bytes(self._models[part, modality][1].SerializeToString())
+
     def encode(self, modality: str, window: Array) -> dict[str, Array]:
         """As `Backend.encode`."""
         return self._run("encoder", modality, {"window": window})

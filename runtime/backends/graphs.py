@@ -137,6 +137,18 @@ class GraphBackend:
         """Make one graph run; `file` where it has been read already."""
         return self.compile_graph(file or self._read(graph))
 
+    def graph_content(self, part: str, modality: str) -> bytes:
+        """The verified ONNX file from which one part of one modality is computed.
+
+        Raises:
+            ValueError: It is of another format.
+            BundleError: The bundle has none.
+        """
+        graph = find_graph(self.bundle.manifest, part=part, modality=modality, precision=self.precision)
+        if graph.weights is not None:
+            raise ValueError(f"{graph.path} is not ONNX")
+        return read_graph(self.bundle, graph).data
+
     def encode(self, modality: str, window: Array) -> dict[str, Array]:
         """As `Backend.encode`."""
         return self._run("encoder", modality, {"window": window})

@@ -34,7 +34,7 @@ def test_parity_is_written_with_the_figures_of_every_run(exported: Exported) -> 
     parity = json.loads(open_bundle(exported.bundle).read("parity.json"))["f32"]
     assert parity["passed"] is True
     runs = {(run["case"], run["backend"], tuple(run["present"]), run["modality"]): run for run in parity["runs"]}
-    assert len(runs) == len(parity["runs"]) == 2 * (4 + 4 + 5 * 2)  # The patient, the golden scan, five stress scans.
+    assert len(runs) == len(parity["runs"]) == 2 * (4 + 4 + 6 * 2)  # The patient, the golden scan, six stress scans.
     assert set(runs["patient", "onnxruntime", ("ct",), "ct"]["dice"]) == {"liver", "spleen"}
     assert runs["patient", "openvino", ("ct", "mr"), "mr"]["undecided_vox"] == 0
     assert runs["synthetic", "openvino", ("ct", "mr"), "mr"]["undecided_vox"] > 0

@@ -71,11 +71,11 @@ def test_the_written_graphs_pass(exported: Exported) -> None:
     )
     assert report, report.faults
     report.require()
-    # Two backends, four modality runs of the patient, and both modalities of five stress scans.
-    assert len(report.runs) == 2 * (4 + 5 * 2)
+    # Two backends, four modality runs of the patient, and both modalities of six stress scans.
+    assert len(report.runs) == 2 * (4 + 6 * 2)
     assert report.foreground_vox > 500
-    assert all(run.agreement.flips <= 0.0001 for run in report.runs)
-    assert stages[-1] == ("parity", 8, 8)
+    assert all(run.agreement.rates.flips <= 0.0001 for run in report.runs)
+    assert stages[-1] == ("parity", 9, 9)
     expected = {"features", "skip_0", "skip_1", "skip_2", "logits"}
     assert {output for _, _, output in report.outputs} == expected
     for difference in report.outputs.values():

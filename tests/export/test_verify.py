@@ -48,10 +48,10 @@ def test_a_good_bundle_passes_on_every_backend(exported: Exported) -> None:
     # Both backends beside the golden labels: both modalities together twice, ct alone, mr alone.
     assert len(report.golden.runs) == 2 * 4
     assert {run.case for run in report.golden.runs} == {"synthetic"}
-    # OpenVINO beside ONNX Runtime: the same, and both modalities of five stress scans.
+    # OpenVINO beside ONNX Runtime: the same, and both modalities of six stress scans.
     gate = report.gates["f32"]
     assert (gate.reference, gate.precision) == ("onnxruntime f32", {"openvino": "f32"})
-    assert len(gate.runs) == 4 + 5 * 2
+    assert len(gate.runs) == 4 + 6 * 2
     assert stages[0] == "hashes"
     assert {"golden labels", "gate f32"} < set(stages)
     document = report.to_dict()
@@ -87,7 +87,7 @@ def test_ones_own_scans_go_through_the_gate(exported: Exported) -> None:
     assert [(run.present, run.modality) for run in own] == [
         (("ct", "mr"), "ct"), (("ct", "mr"), "mr"), (("ct",), "ct"), (("mr",), "mr"),
     ]  # fmt: skip
-    assert all(run.agreement.undecided_vox == 0 and run.agreement.foreground_vox > 100 for run in own)
+    assert all(run.agreement.undecided_vox == 0 and run.agreement.rates.foreground_vox > 100 for run in own)
     with pytest.raises(InputError, match="modality 'pet' is not one"):
         verify(exported.bundle, images={"pet": exported.case.images["ct"]})
 

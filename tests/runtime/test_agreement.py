@@ -14,6 +14,10 @@ AFFINE = np.diag([1.0, 1.0, 2.0, 1.0])
 LIMITS = GateLimits(min_dice=0.99, max_flips=0.01)
 
 
+def faults_of(found: Agreement, limits: GateLimits) -> list[str]:
+    return [*found.class_faults(limits), *found.rates.faults(limits)]
+
+
 def cube(*values: int) -> np.ndarray:
     return np.array(values, np.uint8).reshape(-1, 1, 1)
 
@@ -34,8 +38,8 @@ def test_figures_by_hand() -> None:
     found = compare(cube(0, 1, 1, 1, 2, 0), cube(0, 1, 1, 2, 2, 1))
     assert found.dice == {"liver": pytest.approx(2 * 2 / 6), "spleen": pytest.approx(2 * 1 / 3)}
     assert found.lowest_dice == pytest.approx(2 / 3)
-    assert (found.flips_vox, found.foreground_vox, found.total_vox) == (2, 5, 6)
-    assert found.flips == pytest.approx(0.4)
+    assert (found.rates.flips_vox, found.rates.foreground_vox, found.rates.total_vox) == (2, 5, 6)
+    assert found.rates.flips == pytest.approx(0.4)
     assert [item.flips_vox for item in found.classes] == [2, 1]
 
 
@@ -43,20 +47,20 @@ def test_a_class_that_neither_map_has_is_unknown_not_zero() -> None:
     found = compare(cube(0, 1), cube(0, 1))
     assert found.dice == {"liver": 1.0, "spleen": None}
     assert found.farthest is None
-    assert not found.faults(GateLimits())
+    assert not faults_of(found, GateLimits())
 
 
 def test_dice_of_a_large_class_names_class_figure_and_place() -> None:
     reference, candidate = blocks(), blocks()
     candidate[2:22, 2:22, 21] = 0  # one layer of 400: Dice .974
-    faults = compare(reference, candidate).faults(LIMITS)
+    faults = faults_of(compare(reference, candidate), LIMITS)
     assert faults[0].startswith(
         "class liver: Dice 0.97436 is below 0.99; the largest difference is 400 voxels at index"
     )
     assert "400 of 8125 foreground voxels flip (4.923%), more than 1.00%" in faults[1]
     candidate = blocks()
     candidate[2:10, 2:12, 21] = 0  # 80 voxels: Dice .99497, flips .98 %
-    assert not compare(reference, candidate).faults(LIMITS)
+    assert not faults_of(compare(reference, candidate), LIMITS)
 
 
 def test_a_small_class_is_held_to_its_count() -> None:
@@ -64,7 +68,7 @@ def test_a_small_class_is_held_to_its_count() -> None:
     for count, wrong in ((2, False), (3, True)):  # one per cent of 125 is one; two are always allowed
         candidate = blocks()
         candidate[30, 10, 10 : 10 + count] = 0
-        faults = compare(reference, candidate).faults(LIMITS)
+        faults = faults_of(compare(reference, candidate), LIMITS)
         assert bool(faults) is wrong, faults
     assert faults == [
         "class spleen: 3 voxels of a class of 125 flip, more than 2; the largest difference is 3 voxels at index "
@@ -85,8 +89,8 @@ def test_a_small_class_may_not_flip_farther_than_one_voxel_from_its_surface() ->
     reference, near, far = blocks(), blocks(), blocks()
     near[35, 15, 15] = 2  # beside a corner, one step along every axis
     far[36, 12, 12] = 2
-    assert not compare(reference, near).faults(LIMITS)
-    (fault,) = compare(reference, far).faults(LIMITS)
+    assert not faults_of(compare(reference, near), LIMITS)
+    (fault,) = faults_of(compare(reference, far), LIMITS)
     assert fault == (
         "class spleen: a class of 125 voxels differs farther than one voxel from its surface: 1 voxel at index "
         "(36, 12, 12), RAS (36.0, 12.0, 24.0) mm, 2.0 mm from the reference's surface"
@@ -98,7 +102,7 @@ def test_a_voxel_of_a_class_that_the_reference_lacks_is_refused() -> None:
     reference[reference == 2] = 0
     candidate = reference.copy()
     candidate[39, 0, 0] = 2
-    (fault,) = compare(reference, candidate).faults(LIMITS)
+    (fault,) = faults_of(compare(reference, candidate), LIMITS)
     assert fault.startswith(
         "class spleen: a class of 0 voxels differs farther than one voxel from its surface: 1 voxel"
     )
@@ -110,7 +114,7 @@ def test_a_class_that_vanishes_is_refused() -> None:
     candidate[candidate == 2] = 0
     assert (
         "class spleen: 125 voxels of a class of 125 flip, more than 2"
-        in compare(reference, candidate).faults(LIMITS)[0]
+        in faults_of(compare(reference, candidate), LIMITS)[0]
     )
 
 
@@ -118,8 +122,8 @@ def test_the_size_of_a_small_class_is_the_references() -> None:
     limits = GateLimits(min_dice=0.5, max_flips=1.0, small_class_vox=125)
     candidate = blocks()
     candidate[30, 10, 10:13] = 0
-    assert not compare(blocks(), candidate).faults(limits)  # 125 voxels are no fewer than 125: Dice
-    assert compare(blocks(), candidate).faults(limits.model_copy(update={"small_class_vox": 126}))
+    assert not faults_of(compare(blocks(), candidate), limits)  # 125 voxels are no fewer than 125: Dice
+    assert faults_of(compare(blocks(), candidate), limits.model_copy(update={"small_class_vox": 126}))
 
 
 def test_two_voxels_of_the_whole_map_are_always_allowed() -> None:
@@ -128,7 +132,7 @@ def test_two_voxels_of_the_whole_map_are_always_allowed() -> None:
     for count, wrong in ((2, False), (3, True)):
         candidate = reference.copy()
         candidate[11, 0, :count] = 0
-        faults = compare(reference, candidate).faults(GateLimits(min_dice=0.9, max_flips=0.0001))
+        faults = faults_of(compare(reference, candidate), GateLimits(min_dice=0.9, max_flips=0.0001))
         assert bool(faults) is wrong, faults
     assert faults == ["3 of 1584 foreground voxels flip (0.189%), more than 0.01%"]
 
@@ -139,8 +143,8 @@ def test_maps_without_foreground_are_compared_by_their_confidence() -> None:
     rounded = np.full_like(blank, 252)
     agree = compare(blank, blank, reference_confidence=sure, candidate_confidence=rounded)
     differ = compare(blank, blank, reference_confidence=sure, candidate_confidence=unsure)
-    assert not agree.faults(GateLimits())
-    assert "the confidence of 100.000% of all voxels shifts" in differ.faults(GateLimits())[0]
+    assert not faults_of(agree, GateLimits())
+    assert "the confidence of 100.000% of all voxels is shifted" in faults_of(differ, GateLimits())[0]
 
 
 def test_undecided_voxels_are_left_out_of_labels_and_not_of_confidence() -> None:
@@ -149,9 +153,10 @@ def test_undecided_voxels_are_left_out_of_labels_and_not_of_confidence() -> None
     mask = np.array([True, False, False, False]).reshape(-1, 1, 1)
     found = compare(reference, candidate, undecided=mask, reference_confidence=sure, candidate_confidence=unsure)
     assert found.dice == {"liver": 1.0, "spleen": 1.0}
-    assert (found.flips_vox, found.undecided_vox, found.shifted_vox, found.total_vox) == (0, 1, 1, 4)
+    assert (found.rates.flips_vox, found.undecided_vox) == (0, 1)
+    assert (found.rates.shifted_vox, found.rates.total_vox) == (1, 4)
     elsewhere = compare(reference, candidate, undecided=~mask)
-    assert (elsewhere.flips_vox, elsewhere.undecided_vox) == (1, 3)
+    assert (elsewhere.rates.flips_vox, elsewhere.undecided_vox) == (1, 3)
 
 
 def test_the_figures_as_json() -> None:
