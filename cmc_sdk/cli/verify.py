@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cmc_sdk.bundle.precision import Precision
     from cmc_sdk.imaging.volume import Volume
     from cmc_sdk.runtime.backends.select import BackendName
+    from cmc_sdk.runtime.backends.tensorrt import TensorRtBackend
     from cmc_sdk.runtime.verify import VerifyReport
 
 EPILOG = """\b
@@ -24,6 +25,7 @@ Examples:
   cmc verify liver.cmc --trust trust.json
   cmc verify liver.cmc --trust trust.json --image ct=ct.nii.gz --image mr=mr.nii.gz
   cmc verify liver.cmc --development --backend openvino --precision int8
+  cmc verify liver.cmc --trust trust.json --state engines
 """
 
 
@@ -33,7 +35,7 @@ Examples:
     "--backend",
     "backends",
     multiple=True,
-    type=click.Choice(BACKENDS),
+    type=click.Choice([name for name in BACKENDS if name != "tensorrt"]),
     help="Only this one; may be given several times.  [default: every one that is installed]",
 )
 @click.option(
@@ -42,6 +44,13 @@ Examples:
     multiple=True,
     type=click.Choice(PRECISIONS),
     help="Only this one; may be given several times.  [default: every one in the bundle]",
+)
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Also hold the engines of this state folder to the limits, on this device; where they keep them it is noted "
+    "there, and `cmc infer --backend tensorrt` may use them.",
 )
 @scan_options
 @click.option(
@@ -57,6 +66,7 @@ def command(
     bundle: Path,
     backends: tuple[BackendName, ...],
     precisions: tuple[Precision, ...],
+    state: Path | None,
     images: tuple[str, ...],
     study: Path | None,
     series: tuple[str, ...],
@@ -80,6 +90,11 @@ def command(
     scans = images or study
     request = ScanRequest.parse(images=images, study=study, series=series, irregular=irregular) if scans else None
     opened, _ = admit(bundle, trust=chosen_trust(trust, development=development))
+    engines: list[TensorRtBackend] = []
+    if state is not None:
+        from cmc_sdk.runtime.tensorrt.proof import keep_word, unproved_backends
+
+        engines = unproved_backends(opened, state=state, precisions=precisions or None)
     volumes: dict[str, Volume] = {}
     with progress_bar(quiet=as_json) as progress:
         if request is not None:
@@ -93,8 +108,11 @@ def command(
             precisions=precisions or None,
             images=volumes,
             pairing=pairing,
+            others=engines,
             progress=progress,
         )
+    if report and state is not None:
+        keep_word(engines, bundle=opened, state=state)
     if as_json:
         emit_json(report.to_dict())
     else:

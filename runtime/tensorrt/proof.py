@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from cmc_sdk.bundle.precision import Precision
 from cmc_sdk.bundle.reader import Bundle
@@ -19,8 +19,15 @@ __all__ = ["keep_word", "unproved_backends"]
 _PRECISIONS: tuple[Precision, ...] = ("f32", "fp16")
 
 
-def unproved_backends(bundle: Bundle, *, state: str | os.PathLike[str]) -> list[TensorRtBackend]:
+def unproved_backends(
+    bundle: Bundle, *, state: str | os.PathLike[str], precisions: Collection[Precision] | None = None
+) -> list[TensorRtBackend]:
     """A backend for each precision that the state folder has engines of this device for.
+
+    Args:
+        bundle: Opened.
+        state: The state folder.
+        precisions: Only these; None for all.
 
     Raises:
         BackendError: It has none: says why.
@@ -29,7 +36,9 @@ def unproved_backends(bundle: Bundle, *, state: str | os.PathLike[str]) -> list[
     found: list[TensorRtBackend] = []
     why: list[str] = []
     for precision in _PRECISIONS:
-        if any(graph.precision == precision for graph in bundle.manifest.graphs):
+        if (precisions is None or precision in precisions) and any(
+            graph.precision == precision for graph in bundle.manifest.graphs
+        ):
             try:
                 found.append(TensorRtBackend(bundle, state=state, precision=precision, proving=True))
             except BackendError as error:

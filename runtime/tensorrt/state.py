@@ -15,6 +15,7 @@ import hmac
 import os
 import secrets
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -27,6 +28,7 @@ __all__ = ["StateFolder"]
 _KEY = "key"
 _KEY_BYTES = 32
 _TEMPORARY = ".partial-"
+_ABANDONED_S = 86400.0
 
 
 class StateFolder:
@@ -132,17 +134,26 @@ class StateFolder:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the folder against other processes that write to it, and clear what a killed one left half-written."""
+        """Hold the folder against other processes that write to it, and clear what killed ones left half-written.
+
+        What is younger than a day may be the log of a build that goes on in another process, and stays.
+        """
         import fcntl
 
         fcntl.flock(self._fd, fcntl.LOCK_EX)
         try:
             for name in os.listdir(self._fd):
-                if name.startswith(_TEMPORARY):
+                if name.startswith(_TEMPORARY) and self._age_s(name) > _ABANDONED_S:
                     self.remove(name)
             yield
         finally:
             fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+    def _age_s(self, name: str) -> float:
+        try:
+            return time.time() - os.stat(name, dir_fd=self._fd, follow_symlinks=False).st_mtime
+        except FileNotFoundError:
+            return 0.0
 
     def _create(self) -> None:
         if not self.path.parent.is_dir():
@@ -191,7 +202,7 @@ class StateFolder:
                     f"{self.path} is no state folder: it holds no {_KEY}",
                     mend="give the folder that `cmc engine build --state` made",
                 ) from None
-        if self.names(suffix=""):
+        if set(self.names(suffix="")) - {_KEY}:
             raise InputError(
                 f"{self.path} holds files, but no {_KEY}: it is no state folder, or its key was lost",
                 mend="give an empty or new folder",

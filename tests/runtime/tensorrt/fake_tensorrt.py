@@ -20,7 +20,7 @@ __version__ = "VERSION"
 ALWAYS_TYPED = __version__.startswith("11") or "rtx" in __name__
 MAGIC = b"fake-engine:"
 KINDS = {"Conv": "CONVOLUTION", "MatMul": "MATRIX_MULTIPLY", "Cast": "CAST", "Constant": "CONSTANT"}
-TYPES = {1: "FLOAT", 10: "HALF", 7: "INT64", 9: "BOOL"}
+TYPES = {1: "FLOAT", 10: "HALF", 6: "INT32", 7: "INT64", 9: "BOOL"}
 
 
 class BuilderFlag(enum.Enum):
@@ -47,6 +47,7 @@ class TensorIOMode(enum.Enum):
 class DataType(enum.Enum):
     FLOAT = 1
     HALF = 10
+    INT32 = 6
     INT64 = 7
     BOOL = 9
 
@@ -93,8 +94,8 @@ class Layer:
     def __init__(self, node, types):
         self.name, self.metadata = node.name, f"[ONNX Layer: {node.name}]"
         self.type = LayerType[KINDS.get(node.op_type, "ELEMENTWISE")]
-        self._in = [Tensor(name, types[name]) for name in node.input if name]
-        self._out = [Tensor(name, types[name]) for name in node.output]
+        self._in = [Tensor(name, types.get(name, "FLOAT")) for name in node.input if name]
+        self._out = [Tensor(name, types.get(name, "FLOAT")) for name in node.output]
         self.num_inputs, self.num_outputs = len(self._in), len(self._out)
 
     def get_input(self, index):
