@@ -29,7 +29,7 @@ class Attributes:
     def __init__(self, dataset: Any, *, encodings: list[str] | None = None) -> None:
         self._dataset = dataset
         # By plain integers: pydicom's own look-up makes a tag object each time, which is most of the cost of a scan.
-        self._elements: dict[int, Any] = {int(element.tag): element for element in dataset.elements()}
+        self._elements: dict[int, Any] = {int(element.tag): element for element in dataset.values()}
         self._encodings = encodings or ["iso8859"]
 
     def _value(self, tag: int) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import struct
 import time
@@ -21,6 +22,8 @@ __all__ = ["Header", "is_dicom", "quiet", "read_dataset", "read_header"]
 _COPY_AGAIN = "copy it again from its source"
 # Far more than any header of a scanner needs.
 _CPU_S, _BYTES_PER_CPU_S = 1.0, 4e6
+# Headers of most scanners lie in this many bytes.
+_FIRST = 1 << 16
 _UNDEFINED = 0xFFFFFFFF
 _PIXEL_TAGS = {0x7FE00008: "floating point", 0x7FE00009: "floating point", 0x7FE00010: ""}
 _LONG_VRS = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
@@ -105,13 +108,17 @@ def read_header(path: Path, *, limits: DicomLimits) -> Header | None:
         DicomError: It cannot be read, is damaged, or is compressed as a whole (deflate).
     """
     try:
-        with open(path, "rb") as handle:
-            start = handle.read(132)
+        with open(path, "rb", buffering=0) as handle:
+            start = handle.read(_FIRST)
             if not is_dicom(start):
                 return None
             size = os.fstat(handle.fileno()).st_size
-            handle.seek(0)
-            return _parse(handle, path=path, size=size, limits=limits, bare=start[128:132] != b"DICM")
+        header = _from_start(start, path=path, size=size)
+        if header is not None:
+            return header
+        with open(path, "rb") as whole:
+            bounded: Any = _Bounded(whole, size=size, most=limits.max_header_bytes, path=path)
+            return _parse(bounded, whole, path=path, size=size, bare=start[128:132] != b"DICM")
     except DicomError:
         raise
     except OSError as error:  # of the disk, with a reason; or of pydicom, without
@@ -135,14 +142,26 @@ def read_dataset(path: Path) -> Any:
         raise _damaged(path, error) from error
 
 
-def _parse(handle: BinaryIO, *, path: Path, size: int, limits: DicomLimits, bare: bool) -> Header:
+def _from_start(start: bytes, *, path: Path, size: int) -> Header | None:
+    """The header, if it lies whole in the first bytes of the file; one read of the disk then does for both."""
+    bare = start[128:132] != b"DICM"
+    if not bare:
+        _refuse_deflated(start[:2048], path=path)
+    stream = io.BytesIO(start)
+    try:
+        header = _parse(stream, stream, path=path, size=size, bare=bare)
+    except Exception:
+        if size <= len(start):
+            raise
+        return None
+    return header if header.pixel_offset is not None or size <= len(start) else None
+
+
+def _parse(source: Any, handle: BinaryIO, *, path: Path, size: int, bare: bool) -> Header:
+    """Parse what `source` reads; `handle` is the same file, at the same place."""
     from pydicom import dcmread
 
-    bounded: Any = _Bounded(handle, size=size, most=limits.max_header_bytes, path=path)
-    if not bare:
-        _refuse_deflated(handle.read(min(size, 2048)), path=path)
-        handle.seek(0)
-    dataset = dcmread(bounded, stop_before_pixels=True, force=bare)
+    dataset = dcmread(source, stop_before_pixels=True, force=bare)
     position = handle.tell()
     meta = Attributes(dataset.file_meta)
     implicit, little = dataset.original_encoding
