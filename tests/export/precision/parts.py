@@ -44,7 +44,9 @@ class Attended(nn.Module):
 
 def attended(*, window: int = GRID + 2, scale: float = 1.0) -> Attended:
     """With random weights; those of the relative position times `scale`."""
-    module = Attended(window)
+    with torch.random.fork_rng():
+        torch.manual_seed(3)  # of the module's own beginning
+        module = Attended(window)
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for name, parameter in module.named_parameters():
@@ -63,7 +65,9 @@ def attention_graph(*, window: int = GRID + 2, scale: float = 1.0) -> bytes:
 
 @cache
 def decoder_graph() -> bytes:
-    module = Decoded()
+    with torch.random.fork_rng():
+        torch.manual_seed(4)
+        module = Decoded()
     generator = torch.Generator().manual_seed(4)
     with torch.no_grad():
         for parameter in module.parameters():
