@@ -14,6 +14,7 @@ from cmc_sdk.errors import BackendError, InputError, TrustError
 from cmc_sdk.runtime.benchmark import BenchReport, BenchRun, ColdStart, Percentiles, bench_bundle
 from cmc_sdk.runtime.benchmark.page import bench_page
 from cmc_sdk.runtime.benchmark.timed import TimedBackend
+from cmc_sdk.runtime.memory import peak_rss_bytes
 from tests.runtime.stubs import StubBackend
 
 pytest.importorskip("onnx")
@@ -87,7 +88,8 @@ def test_each_pair_is_measured_in_a_process_of_its_own(bundle):
         cold = run.cold
         assert min(cold.import_s, cold.hash_s, cold.compile_s, cold.first_window_s) > 0
         assert cold.total_s == pytest.approx(cold.import_s + cold.hash_s + cold.compile_s + cold.first_window_s)
-        assert run.peak_rss_bytes is None or 50e6 < run.peak_rss_bytes < 1e9
+        # A child's peak starts at that of the process that starts it, which in these tests may be large.
+        assert run.peak_rss_bytes is None or 50e6 < run.peak_rss_bytes < 1e9 + (peak_rss_bytes() or 0)
     streams = {run.backend: run.streams for run in report.runs}
     assert streams == {"openvino": 2, "onnxruntime": 1}
     document = report.to_dict()
