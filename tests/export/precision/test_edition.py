@@ -89,7 +89,7 @@ def test_a_precision_that_does_not_label_as_f32_leaves_nothing(tmp_path: Path, m
         return calibrate(model.SerializeToString(), **words)  # type: ignore[arg-type]
 
     monkeypatch.setattr(edition_module, "calibrate", spoilt)
-    with pytest.raises(ParityError, match=r"class (liver|spleen): Dice 0"):
+    with pytest.raises(ParityError, match=r"class (liver|spleen): (Dice 0|\d+ voxels of a class of \d+ flip)"):
         export_network(
             make_network(("mr",)), spec=make_spec(("mr",)), output=tmp_path / "out.cmc", cases=[make_case(("mr",))],
             precisions=["fp16"], backends=["onnxruntime"],
