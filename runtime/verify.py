@@ -189,7 +189,7 @@ def verify_bundle(
         manifest_sha256=opened.manifest_sha256,
         files=len(manifest.files),
         time_utc=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        machine=describe_machine(),
+        machine={**describe_machine(), "devices": _devices()},
         golden=golden,
         gates=gates,
         notes=tuple(notes),
@@ -241,6 +241,13 @@ def _precision(backend: Backend) -> Precision:
         if known == backend.precision:
             return known
     raise InputError(f"{backend.name} computes in {backend.precision}", mend=f"give one of {', '.join(GRAPHS_OF)}")
+
+
+def _devices() -> list[dict[str, Any]]:
+    """The key of every device of this machine: what an engine's word is bound to."""
+    from cmc_sdk.runtime.tensorrt.driver import device_key, find_devices
+
+    return [device_key(device).model_dump(mode="json") for device in find_devices().devices]
 
 
 def _computes_bf16() -> bool:

@@ -24,6 +24,7 @@ EPILOG = """\b
 Examples:
   cmc verify liver.cmc --trust trust.json
   cmc verify liver.cmc --trust trust.json --image ct=ct.nii.gz --image mr=mr.nii.gz
+  cmc verify liver.cmc --trust trust.json --state /var/lib/cmc
   cmc verify liver.cmc --development --backend openvino --precision int8
   cmc verify liver.cmc --trust trust.json --state engines
 """
@@ -49,8 +50,8 @@ Examples:
     "--state",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Also hold the engines of this state folder to the limits, on this device; where they keep them it is noted "
-    "there, and `cmc infer --backend tensorrt` may use them.",
+    help="Keep the report in this folder of yours (made if need be, 0700). Engines in it are held to the limits too, "
+    "on this device; where they keep them it is noted there, and `cmc infer --backend tensorrt` may use them.",
 )
 @scan_options
 @click.option(
@@ -93,8 +94,10 @@ def command(
     engines: list[TensorRtBackend] = []
     if state is not None:
         from cmc_sdk.runtime.tensorrt.proof import keep_word, unproved_backends
+        from cmc_sdk.runtime.verify_state import holds_engines, keep_report
 
-        engines = unproved_backends(opened, state=state, precisions=precisions or None)
+        if holds_engines(state):
+            engines = unproved_backends(opened, state=state, precisions=precisions or None)
     volumes: dict[str, Volume] = {}
     with progress_bar(quiet=as_json) as progress:
         if request is not None:
@@ -111,8 +114,10 @@ def command(
             others=engines,
             progress=progress,
         )
-    if report and state is not None:
-        keep_word(engines, bundle=opened, state=state)
+    if state is not None:
+        keep_report(report, state=state)
+        if report:
+            keep_word(engines, bundle=opened, state=state)
     if as_json:
         emit_json(report.to_dict())
     else:
