@@ -28,7 +28,7 @@ def check_linear(pair, seed, *, background=-37.5):
     assert found.flags.c_contiguous
     # Grids that are askew by less than 1e-3 voxel over the window count as aligned.
     between = np.linalg.inv(source)[:3, :3] @ window[:3, :3]
-    askew = np.abs(between) * np.asarray(size)
+    askew = np.abs(between) * (np.asarray(size) - 1)
     askew[np.abs(between).argmax(axis=0), range(3)] = 0.0
     reach = max(array.max(), background) - min(array.min(), background)
     nearly = 0.0 < askew.max() < 3e-3

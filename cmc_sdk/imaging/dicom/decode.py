@@ -17,6 +17,14 @@ from cmc_sdk.imaging.dicom.refusal import DicomError
 __all__ = ["Encapsulated", "decode"]
 
 _COPY_AGAIN = "copy it again from its source"
+# One decoder for each family, so that a file is read the same way every time. Not GDCM's for JPEG 2000: beside the
+# other OpenJPEG in one process it crashes now and then, on sound files.
+_DECODERS = (
+    ("JPEG 2000", "pylibjpeg", "pylibjpeg-openjpeg"),
+    ("JPEG-LS", "pyjpegls", "pyjpegls"),
+    ("RLE", "pylibjpeg", "pylibjpeg-rle"),
+    ("JPEG", "gdcm", "python-gdcm"),
+)
 
 
 @dataclass(frozen=True)
@@ -79,11 +87,12 @@ def _decode(pixels: Encapsulated, *, name: str) -> Iterator[npt.NDArray[Any]]:
     from pydicom.uid import UID
 
     decoder = get_decoder(UID(pixels.transfer_syntax))
-    if not decoder.is_available:
+    plugin, package = next(((plugin, package) for family, plugin, package in _DECODERS if family in name), ("", ""))
+    if plugin not in decoder.available_plugins:
         raise DicomError(
             "decoder",
             f"{pixels.path}: no decoder for {name} is installed",
-            mend="install pylibjpeg-openjpeg, pyjpegls, pylibjpeg-rle and python-gdcm, which cmc-sdk depends on",
+            mend=f"install {package}, which cmc-sdk depends on" if package else "export it uncompressed",
         )
     with open(pixels.path, "rb") as handle:
         handle.seek(pixels.offset)
@@ -101,6 +110,7 @@ def _decode(pixels: Encapsulated, *, name: str) -> Iterator[npt.NDArray[Any]]:
     planes = decoder.iter_array(
         data,
         indices=list(pixels.indices),
+        decoding_plugin=plugin,
         raw=True,
         validate=False,
         rows=pixels.rows,

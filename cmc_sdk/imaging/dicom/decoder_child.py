@@ -20,7 +20,7 @@ __all__ = ["main"]
 
 _IDLE_S = 30.0
 # Of one frame: what a slow decoder needs for it, several times over.
-_CPU_S, _CPU_S_PER_BYTE = 0.5, 1e-6
+_CPU_S, _CPU_S_PER_BYTE = 1.0, 1e-6
 _FREE_BYTES, _TIMES = 64 << 20, 3
 
 

@@ -10,6 +10,7 @@ from pydicom import dcmread
 from pydicom.encaps import encapsulate, generate_frames
 
 from benchmarks.dicom.mutate import base_files
+from cmc_sdk.imaging.dicom import decoder_process
 from cmc_sdk.imaging.dicom.codestream import codestream_size
 from cmc_sdk.imaging.dicom.read import read_dicom, read_series
 from cmc_sdk.imaging.dicom.refusal import DicomError
@@ -29,6 +30,13 @@ def test_equal_to_the_plain_file(coded, name):
     volume = read_dicom(coded[name][0].parent)
     assert np.array_equal(volume.stored, plain.stored)
     assert volume.same_grid(plain)
+
+
+def test_a_sound_file_is_read_by_every_new_process(coded):
+    """GDCM's JPEG 2000 decoder crashed in one new process of eight or so."""
+    for _ in range(6):
+        decoder_process._process().close()
+        read_dicom(coded["jpeg-2000"][0].parent)
 
 
 @pytest.mark.parametrize("name", ["rle", "jpeg-2000", "jpeg-lossless", pytest.param("jpeg-ls", marks=pytest.mark.slow)])
