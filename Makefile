@@ -10,11 +10,14 @@ DEMO ?= demo
 demo: $(STAMP)
 	$(BIN)/cmc demo --output $(DEMO)
 
+# Idle processes take over the tests of busy ones.
+PROCESSES := -n 2 --dist worksteal
+
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PROCESSES)
 
 test-fast: $(STAMP)
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest $(PROCESSES) -m "not slow"
 
 # PRESET=dev, asan, tsan or aarch64. Needs cmake, ninja and googletest's sources (Debian: libgtest-dev); no Python.
 PRESET ?= dev

@@ -25,6 +25,14 @@ def test_data() -> Path:
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """A small network of ct and mr, really exported: takes seconds, once. Copy its bundle before changing it."""
     pytest.importorskip("onnxscript")
+    from filelock import FileLock
+
     from tests.export.exported import export_small
 
-    return export_small(tmp_path_factory.mktemp("exported"))
+    # Tests may run in several processes: the first exports, the others find it. pytest gives each a folder of its own
+    # in one that they share.
+    mine = tmp_path_factory.getbasetemp()
+    folder = (mine.parent if "PYTEST_XDIST_WORKER" in os.environ else mine) / "exported"
+    with FileLock(f"{folder}.lock"):
+        folder.mkdir(exist_ok=True)
+        return export_small(folder)

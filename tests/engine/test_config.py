@@ -117,6 +117,7 @@ def test_the_right_configuration_passes_every_check(datalist: Path, tmp_path: Pa
         ({"model": {"preset": "tiny", "train_mlp": False}}, ("train_mlp: false", "pretrained")),
         ({"model": {"preset": "tiny", "window_vox": 44}}, ("window_vox 44", "multiple of 8")),
         ({"model": {"preset": "base", "pretrained": "nowhere.pth"}}, ("model.pretrained", "nowhere.pth")),
+        ({"precision": "bf16-mixed", "device": "cpu"}, ("precision", "bf16-mixed needs a GPU", "32-true")),
         ({"accumulate": 3}, ("labelled_batch", "unlabelled_batch", "multiple of 3")),
         ({"data.datalist": "/nowhere/d.yaml"}, ("/nowhere/d.yaml", "does not exist")),
     ],

@@ -93,8 +93,9 @@ def _machine_faults(config: TrainConfig, *, processes: int) -> list[str]:
         faults.append(f"model.pretrained: there is no file {config.model.pretrained}; give the checkpoint's path")
     if config.device == "cuda" and not torch.cuda.is_available():
         faults.append("device: cuda, but this machine has no usable NVIDIA GPU; set device: cpu or auto")
-    if config.precision == "16-mixed" and (config.device == "cpu" or not torch.cuda.is_available()):
-        faults.append("precision: 16-mixed needs a GPU; set 32-true or bf16-mixed")
+    if config.precision != "32-true" and (config.device == "cpu" or not torch.cuda.is_available()):
+        # bf16 too: torch 2.13 gives garbage for the weights' gradients of bf16 convolutions over 2×2×2 voxels on CPUs.
+        faults.append(f"precision: {config.precision} needs a GPU; set 32-true")
     parts = processes * config.accumulate
     for name in ("labelled_batch", "unlabelled_batch"):
         size = getattr(config.data, name)

@@ -30,6 +30,7 @@ def changed(content: bytes, weight: str, factor: float) -> bytes:
     return model.SerializeToString()
 
 
+@pytest.mark.slow
 def test_parts_that_do_no_harm_are_converted_and_reported() -> None:
     found = attention(scale=0.02)
     assert found.islands == ()

@@ -38,6 +38,7 @@ def rounded(content: bytes, *, planted: bool) -> onnx.ModelProto:
     return to_rounded(to_mixed(model, islands=islands, name="graph.onnx").model, name="graph.onnx")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("scale", "harm"), [(1.0, False), (HARMLESS, False), (HARMFUL, True)])
 def test_its_maxima_are_taken_out_so_harm_begins_where_its_sums_pass_fp16(scale: float, harm: bool) -> None:
     content = attention_graph(scale=scale)
