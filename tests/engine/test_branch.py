@@ -33,6 +33,7 @@ def test_a_branch_ends_like_a_run_from_the_beginning(source: RunPaths, datalist:
     assert [line["step"] for line in read_log(branch.log) if line["kind"] == "step"] == [5, 6, 7, 8]
 
 
+@pytest.mark.slow
 def test_a_branch_that_was_stopped_resumes_to_the_same_end(datalist: Path, tmp_path: Path) -> None:
     plain = train(make_config(datalist, tmp_path / "plain")).folder
     whole = train(make_config(datalist, tmp_path / "whole", method="supervised"), branch=plain)

@@ -188,6 +188,7 @@ def test_editions_beside_f32_are_known_by_name():
         edition_of("f64")
 
 
+@pytest.mark.slow
 def test_nncf_is_imported_without_what_reports_home(tmp_path):
     program = (
         "import os, socket, sys\n"

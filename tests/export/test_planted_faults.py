@@ -110,6 +110,7 @@ def test_swapped_channels_are_named_with_class_place_and_node(exported: Exported
     assert re.search(r"; in decoder_mr of candidate f32 Conv \S+ \([\d.]+ relative\) differs first;", message)
 
 
+@pytest.mark.slow
 def test_a_crop_off_by_one_voxel_is_named_with_direction(exported: Exported, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     scans = {

@@ -61,6 +61,7 @@ def test_a_good_bundle_passes_on_every_backend(exported: Exported) -> None:
     json.dumps(document, allow_nan=False)
 
 
+@pytest.mark.slow
 def test_one_backend_alone(exported: Exported) -> None:
     report = verify(exported.bundle, backends=["onnxruntime"])
     assert report
@@ -80,6 +81,7 @@ def test_without_onnx_runtime_the_report_says_who_stands_in(
     assert "ONNX Runtime is not installed: openvino f32 is the reference in its place" in report.notes
 
 
+@pytest.mark.slow
 def test_ones_own_scans_go_through_the_gate(exported: Exported) -> None:
     report = verify(exported.bundle, images=exported.case.images, pairing="registered")
     assert report, report.faults

@@ -115,6 +115,7 @@ def test_thirty_steps_on_csc_raise_the_agreement_of_features(descriptor: Descrip
     assert values[1] < 0.8 * values[0]
 
 
+@pytest.mark.slow
 def test_thirty_steps_on_cac_raise_the_overlap_of_predictions() -> None:
     before, after = optimise(cnn(), "cac")
 
@@ -125,6 +126,7 @@ def test_thirty_steps_on_cac_raise_the_overlap_of_predictions() -> None:
     assert overlap(after) > overlap(before) + 0.01
 
 
+@pytest.mark.slow
 def test_thirty_steps_on_moments_bring_volume_and_shape_together() -> None:
     network = cnn()
     before, after = optimise(network, "cac", cac="moments")

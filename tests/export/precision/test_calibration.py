@@ -43,6 +43,7 @@ def test_parts_that_do_no_harm_are_converted_and_reported() -> None:
     assert found.windows == 3
 
 
+@pytest.mark.slow
 def test_a_part_that_does_harm_stays() -> None:
     # Position terms of some hundred: a rounding of one logit is a factor in its weight.
     (island,) = [item for item in attention(scale=100.0).islands if item.kind == "attention_softmax"]

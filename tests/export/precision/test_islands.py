@@ -26,6 +26,7 @@ def ops(view: GraphView, candidate: Candidate) -> Counter[str]:
     return Counter(view.nodes[name].op_type for name in candidate.nodes)
 
 
+@pytest.mark.slow
 def test_a_padded_attention_has_a_log_sum_exp_and_a_softmax() -> None:
     view = view_of(attention_graph())
     found = by_kind(view)
@@ -53,6 +54,7 @@ def test_between_the_products_everything_belongs_to_one_of_the_two() -> None:
     assert {op for op in outside if op not in moving} == {"MatMul", "Add", "Mul"}
 
 
+@pytest.mark.slow
 def test_an_attention_without_padding_has_no_log_sum_exp() -> None:
     assert set(by_kind(view_of(attention_graph(window=3)))) == {"attention_softmax", "normalisation"}
 
