@@ -42,9 +42,14 @@ def _instance_norm(
 
     That operator is a thousand times less exact than torch where much of a window is one value, such as the air around
     a head: 1e-4 after one layer on ONNX Runtime and OpenVINO, 1e-3 in the logits (64³, brain MR).
+
+    A corner's value is taken off first. The mean of many equal numbers is not quite that number, and one norm after
+    another makes 300 times as much of the rest: 4e-2 after four layers on a scan of one value, where this gives 0.
     """
     size = [int(count) for count in input.shape[2:]]
-    centred = op.Sub(input, _staged_mean(input, size))
+    corner = [op.Constant(value=_int_tensor([value] * len(size))) for value in (0, 1)]
+    shifted = op.Sub(input, op.Slice(input, *corner, _axes(size, first=2)))
+    centred = op.Sub(shifted, _staged_mean(shifted, size))
     variance = _staged_mean(op.Mul(centred, centred), size)
     scale = op.Reciprocal(op.Sqrt(op.Add(variance, op.Constant(value_float=eps))))
     if weight is not None:
@@ -62,11 +67,11 @@ def _staged_mean(values: Any, size: Sequence[int]) -> Any:
             break  # a prime number of voxels
         values = op.AveragePool(values, kernel_shape=bins, strides=bins)
         size = [count // step for count, step in zip(size, bins, strict=True)]
-    return op.ReduceMean(values, op.Constant(value=_int_tensor(range(2, 2 + len(size)))), keepdims=1)
+    return op.ReduceMean(values, _axes(size, first=2), keepdims=1)
 
 
-def _axes(size: Sequence[int]) -> Any:
-    return op.Constant(value=_int_tensor(range(1, 1 + len(size))))
+def _axes(size: Sequence[int], *, first: int = 1) -> Any:
+    return op.Constant(value=_int_tensor(range(first, first + len(size))))
 
 
 def _int_tensor(values: Sequence[int] | range) -> Any:

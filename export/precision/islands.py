@@ -120,6 +120,17 @@ def _correlation(softmax: onnx.NodeProto, *, view: GraphView) -> set[str]:
     return _without_shore({*before, *(node.name for node in chain)}, view=view)
 
 
+def _corner_taken_off(values: str, *, view: GraphView) -> set[str]:
+    """The nodes that take the value of one corner off all others, if `values` is what they leave."""
+    shift = view.producer.get(values)
+    if shift is None or shift.op_type != "Sub":
+        return set()
+    corner = view.producer.get(shift.input[1])
+    if corner is None or corner.op_type != "Slice" or corner.input[0] != shift.input[0]:
+        return set()
+    return {shift.name, corner.name}
+
+
 def _staged_norm(centring: onnx.NodeProto, *, view: GraphView) -> set[str]:
     """The nodes of an instance norm that is written in stages, from the node that takes the mean off; or none."""
     values, mean = centring.input
@@ -134,7 +145,7 @@ def _staged_norm(centring: onnx.NodeProto, *, view: GraphView) -> set[str]:
     )
     if square is None:
         return set()
-    found, node = {*means, centring.name, square.name}, square
+    found, node = {*means, *_corner_taken_off(values, view=view), centring.name, square.name}, square
     while True:
         takers = view.takers(node)
         if len(takers) != 1 or takers[0].op_type not in _AFTER_SQUARE:

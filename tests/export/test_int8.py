@@ -37,17 +37,15 @@ def smooth_case() -> ParityCase:
     """A scan with regions: labels of a scan of noise flip at every rounding."""
     axis = np.linspace(-1, 1, 20)
     x, y, z = np.meshgrid(axis, axis, axis, indexing="ij")
-    images = {}
-    for name, low in (("ct", -900.0), ("mr", 20.0)):
-        scan = np.where(x**2 + y**2 + z**2 < 0.8, 120.0 * np.sign(x + 0.3 * y) + 90.0 * (z > 0.1), low)
-        images[name] = Volume(scan.astype(np.int16), np.diag([2.0, 2.0, 2.0, 1.0]), name=name)
-    return ParityCase(name="patient", images=images, pairing="registered")
+    scan = np.where(x**2 + y**2 + z**2 < 0.8, 120.0 * np.sign(x + 0.3 * y) + 90.0 * (z > 0.1), -900.0)
+    volume = Volume(scan.astype(np.int16), np.diag([2.0, 2.0, 2.0, 1.0]), name="ct")
+    return ParityCase(name="patient", images={"ct": volume}, pairing="registered")
 
 
 @pytest.fixture(scope="module")
 def material(tmp_path_factory: pytest.TempPathFactory):
-    """Network, spec, f32 graphs, ONNX Runtime f32 and calibration windows."""
-    network, spec, case = make_network(), make_spec(), smooth_case()
+    """Network of one modality (each graph takes a while), spec, f32 graphs, ONNX Runtime f32, calibration windows."""
+    network, spec, case = make_network(("ct",)), make_spec(("ct",)), smooth_case()
     path = tmp_path_factory.mktemp("int8") / "f32.cmc"
     export_network(network, spec=spec, output=path, cases=[case], **WORDS)
     reference = Session(path, trust="development", backend="onnxruntime", threads=1).backend
@@ -131,7 +129,7 @@ def test_more_layers_go_back_to_f32_until_the_labels_are_near_enough_or_it_is_re
     loose = GateLimits(min_dice=0.0, max_flips=1.0)
     labels = WindowLabels(windows, spec=spec, reference=reference, limits=loose)
     free = control(trials_of(material), labels=labels, limits=loose, reference=reference)
-    assert [trial.keep for trial in free.trials] == [()] * 4
+    assert [trial.keep for trial in free.trials] == [()] * 2
     assert 0 < free.harm.flips < 0.5
     # A little less than what all layers in int8 do: something must give.
     tight = GateLimits(min_dice=0.0, max_flips=free.harm.flips * 0.9 / MARGIN)

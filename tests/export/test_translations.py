@@ -35,3 +35,15 @@ def test_instance_norm_is_as_exact_as_torch(size: tuple[int, int, int], mean: fl
         repeated = np.repeat(image.numpy(), batch, axis=0)
         (given,) = onnxruntime.InferenceSession(content).run(None, {"x": repeated})
         np.testing.assert_allclose(given, np.repeat(exact.numpy(), batch, axis=0), atol=2e-4 if mean else 1e-5)
+
+
+@pytest.mark.parametrize("value", [0.1, -7.3, 1e4])
+def test_a_map_of_one_value_becomes_the_bias_and_nothing_else(value: float) -> None:
+    """Any rest is made 300 times as large by the next norm, and again by the one after it."""
+    module = InstanceNorm(4).eval()
+    with torch.no_grad():
+        module.bias.copy_(torch.tensor([0.0, 1.0, -1.0, 0.5]))
+        image = torch.full((1, 4, 16, 12, 16), value)
+    content = export_module(module, inputs={"x": image}, outputs=("y",), name="norm.onnx")
+    (given,) = onnxruntime.InferenceSession(content).run(None, {"x": image.numpy()})
+    assert np.array_equal(given, np.broadcast_to(module.bias.detach().numpy()[:, None, None, None], image.shape))

@@ -1,4 +1,4 @@
-"""The two normalisations of the network, each one operator in an export, and switching autocast off."""
+"""The two normalisations of the network, and switching autocast off."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class InstanceNorm(nn.InstanceNorm3d):
 
     Its output is laid out channels-last, in which the backward pass of narrow 3-D convolutions takes a quarter of the
     time on a CPU. Not by GroupNorm on channels-last memory, which torch offers for that: its CPU kernel adds up x and
-    x² one after another in FP32, and at 128³ voxels is 3e-3 off, .1 where the mean is 30 standard deviations. In an
-    export it is one InstanceNormalization operator.
+    x² one after another in FP32, and at 128³ voxels is 3e-3 off, .1 where the mean is 30 standard deviations. An
+    export writes it in stages, for the same reason.
     """
 
     def __init__(self, num_features: int) -> None:
