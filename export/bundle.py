@@ -169,8 +169,8 @@ def export_network(
         report.require()
         draft = trial.passed("f32", backends=chosen, report=report.to_dict())
         for edition in editions:
-            material = Material(spec, graphs, f32_reference(candidates), cases, progress)
-            draft = add_edition(edition, draft=draft, material=material, synthetic=synthetic, folder=Path(folder))
+            material = Material(spec, graphs, f32_reference(candidates), cases, synthetic, progress)
+            draft = add_edition(edition, draft=draft, material=material, folder=Path(folder))
     return draft.write(output, extra=golden)
 
 

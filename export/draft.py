@@ -14,7 +14,7 @@ from cmc_sdk.bundle.writer import write_bundle
 from cmc_sdk.errors import BackendError
 from cmc_sdk.export.editions import Edition, Material
 from cmc_sdk.export.graphs import ExportedGraph
-from cmc_sdk.export.parity import ParityCase, measure_parity
+from cmc_sdk.export.parity import measure_parity
 from cmc_sdk.runtime.backends.protocol import Backend
 from cmc_sdk.runtime.backends.select import BackendName
 from cmc_sdk.runtime.session import Session
@@ -82,7 +82,6 @@ def add_edition(
     *,
     draft: Draft,
     material: Material,
-    synthetic: ParityCase,
     folder: Path,
 ) -> Draft:
     """Make an edition and hold it against ONNX Runtime f32.
@@ -91,7 +90,6 @@ def add_edition(
         edition: Which.
         draft: The bundle so far.
         material: What it is made from.
-        synthetic: The golden scan, run beside the material's cases.
         folder: For the files that the gate runs.
 
     Raises:
@@ -105,7 +103,7 @@ def add_edition(
         material.spec,
         reference=material.reference,
         candidates={**candidates, **made.checks},
-        cases=[*material.cases, synthetic],
+        cases=[*material.cases, material.synthetic],
         limits=edition.limits,
         progress=material.progress,
     )

@@ -32,6 +32,7 @@ class Material:
         graphs: The f32 graphs, which have passed the gate.
         reference: ONNX Runtime f32 on them.
         cases: Real scans: what an edition is calibrated on.
+        synthetic: The golden scan: like a scan of the modality, like no patient.
         progress: Called with (stage, done, total), or None.
     """
 
@@ -39,6 +40,7 @@ class Material:
     graphs: tuple[ExportedGraph, ...]
     reference: Backend
     cases: Sequence[ParityCase]
+    synthetic: ParityCase
     progress: Progress | None = None
 
 

@@ -13,7 +13,7 @@ from cmc_sdk.runtime.backends.openvino import computes_bf16
 
 __all__ = ["WINDOWS", "bf16_edition", "int8_edition", "make_int8"]
 
-WINDOWS = 6
+WINDOWS, SYNTHETIC_WINDOWS = 6, 3
 """Windows of each modality that ranges are taken from."""
 
 
@@ -37,6 +37,8 @@ def make_int8(material: Material) -> Made:
     """
     limits = DEFAULT_LIMITS["int8"]
     windows = sample_windows(material.cases, spec=material.spec, count=WINDOWS)
+    # Eight bits end at the largest value that they were calibrated on; what no patient has must fit in too.
+    windows += sample_windows([material.synthetic], spec=material.spec, count=SYNTHETIC_WINDOWS)
     trials = [
         GraphTrial(
             graph.entry,

@@ -60,6 +60,6 @@ def write_ir(model: Any, *, graph: Graph) -> ExportedGraph:
                 "islands": (),
             }
         )
-        return ExportedGraph(
-            entry=entry, content=ElementTree.tostring(root, encoding="utf-8"), weights=weights.read_bytes()
-        )
+        # The declaration is what a reader knows the format by.
+        content = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+        return ExportedGraph(entry=entry, content=content, weights=weights.read_bytes())
