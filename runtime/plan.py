@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -37,7 +36,7 @@ class Group:
         starts: First voxels of all windows, in the order in which they run: along the ring's axis first.
         ring_axis: The grid's longest axis.
         core_bytes: What the core holds at most while it labels the group, labels and confidence included; the
-            network's memory and the scans themselves are not in it.
+            network's memory, logits that are kept, and the scans themselves are not in it.
     """
 
     modalities: tuple[str, ...]
@@ -147,5 +146,4 @@ def _core_bytes(
         threads=threads,
     )
     sampling = WindowSampler.core_bytes(volume, grid=grid, window_vox=window, starts=starts, threads=threads)
-    # Labels and confidence; and the logits of a constant window, which are kept to be used again.
-    return blending + sampling + 2 * volume.stored.size + 4 * classes * math.prod(window)
+    return blending + sampling + 2 * volume.stored.size  # labels and confidence

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cmc_sdk.bundle.manifest import ModelSpec
 from cmc_sdk.errors import PlanError
 from cmc_sdk.imaging.volume import Volume
+from cmc_sdk.runtime.core import Threads, WindowSampler, intensity_statistics
 from cmc_sdk.runtime.cost import CoreRates, SessionCost
 from cmc_sdk.runtime.limits import Limits
 from cmc_sdk.runtime.plan import Group, Pairing, plan_groups
@@ -20,6 +21,9 @@ BATCHES = (1, 2, 4)
 OVERLAP_STEP = 0.05
 SAFETY = 1.1
 """A deadline is promised only where the expected time, this much longer, still fits: machines are not even."""
+
+RESERVE = 1.04
+"""Of memory: an allocator does not give back at once what it got."""
 
 CostOf = Callable[[Sequence[str], int, int], SessionCost]
 """From the modalities that are present, the batch and the streams."""
@@ -38,7 +42,9 @@ class RunPlan:
         windows: Of all groups.
         session_bytes: The process with network and library at work; None: the system does not say.
         input_bytes: Voxels as they are stored.
-        core_bytes: All that is numeric and not the network, labels and confidence included: the largest group.
+        core_bytes: All that is numeric and not the network, labels, confidence, and logits that are kept to be used
+            again included: the largest group.
+        load_peak_bytes: Largest resident memory up to the end of the measurement of the network; None: unknown.
         total_bytes: Largest resident memory of the process that the run will reach; None: unknown.
         seconds: Expected, from reading's end to labels.
         window_seconds: Expected for one window, network and core.
@@ -53,6 +59,7 @@ class RunPlan:
     session_bytes: int | None
     input_bytes: int
     core_bytes: int
+    load_peak_bytes: int | None
     total_bytes: int | None
     seconds: float
     window_seconds: float
@@ -115,6 +122,8 @@ def choose_plan(
     for overlap in _overlaps(spec):
         at = spec.model_copy(update={"grid": spec.grid.model_copy(update={"overlap": overlap})})
         groups, warnings = plan_groups(volumes, spec=at, pairing=pairing, threads=threads)
+        kept = [_kept_logits(group, volumes, spec=at, threads=threads) for group in groups]
+        core_bytes = _core_bytes(groups, volumes, kept=kept)
         most_windows = max(len(group.starts) for group in groups)
         here: list[RunPlan] = []
         for batch, streams in _ways(best_streams, lean=limits.max_mem_bytes is not None):
@@ -123,7 +132,7 @@ def choose_plan(
                 break
             if streams > most_windows or (here and not _room_for_streams(here[0], streams, limits)):
                 continue
-            plan = _plan(groups, warnings, volumes, overlap, batch, streams, cost_of=cost_of, rates=rates)
+            plan = _plan(groups, warnings, volumes, core_bytes, overlap, batch, streams, cost_of=cost_of, rates=rates)
             here.append(plan)
             if streams == min(best_streams, most_windows) and batch == 1 and _fits(plan, limits):
                 break
@@ -132,8 +141,14 @@ def choose_plan(
         found += here
         fitting = [plan for plan in here if _fits(plan, limits)]
         if fitting:
-            return min(fitting, key=lambda plan: plan.seconds)
+            return _with_peak_of_all(min(fitting, key=lambda plan: plan.seconds), measured=found)
     raise _refusal(found, limits=limits, spec=spec)
+
+
+def _with_peak_of_all(plan: RunPlan, *, measured: Sequence[RunPlan]) -> RunPlan:
+    """What the other plans' measurements took is part of the process's peak too."""
+    peaks = [other.load_peak_bytes for other in measured if other.load_peak_bytes is not None]
+    return plan if plan.total_bytes is None else replace(plan, total_bytes=max(plan.total_bytes, *peaks))
 
 
 def _ways(best_streams: int, *, lean: bool) -> list[tuple[int, int]]:
@@ -170,6 +185,7 @@ def _plan(
     groups: tuple[Group, ...],
     warnings: tuple[str, ...],
     volumes: Mapping[str, Volume],
+    core_bytes: int,
     overlap: float,
     batch: int,
     streams: int,
@@ -192,9 +208,11 @@ def _plan(
             sessions.append(cost.running_bytes)
             load_peaks.append(cost.load_peak_bytes)
     input_bytes = sum(volume.stored.nbytes for volume in volumes.values())
-    core_bytes = _core_bytes(groups, volumes)
     session = max(sessions) if known else None
-    total = None if session is None else max(max(load_peaks), session + input_bytes + core_bytes)
+    load_peak = max(load_peaks) if known else None
+    total = None
+    if session is not None and load_peak is not None:
+        total = max(load_peak, math.ceil(RESERVE * (session + input_bytes + core_bytes)))
     return RunPlan(
         groups=groups,
         warnings=warnings,
@@ -205,17 +223,41 @@ def _plan(
         session_bytes=session,
         input_bytes=input_bytes,
         core_bytes=core_bytes,
+        load_peak_bytes=load_peak,
         total_bytes=total,
         seconds=seconds,
         window_seconds=window_seconds,
     )
 
 
-def _core_bytes(groups: Sequence[Group], volumes: Mapping[str, Volume]) -> int:
+def _kept_logits(group: Group, volumes: Mapping[str, Volume], *, spec: ModelSpec, threads: int) -> int:
+    """Bytes of the logits of a constant window, which are kept to be used again; 0 where no window is constant.
+
+    Sampling all windows takes a hundredth of what the network takes on them, and ends at the first constant one.
+    """
+    workers = Threads(threads)
+    samplers = [
+        WindowSampler(
+            volumes[name],
+            grid=group.grid,
+            window_vox=spec.grid.window_vox,
+            starts=group.starts,
+            rule=spec.modality(name).intensity,
+            statistics=intensity_statistics(volumes[name], spec.modality(name).intensity, threads=workers),
+        )
+        for name in group.modalities
+    ]
+    for start in group.starts:
+        if all(sampler.window(start, threads=workers)[1] is not None for sampler in samplers):
+            return 4 * spec.classes.num_classes * math.prod(spec.grid.window_vox) * len(samplers)
+    return 0
+
+
+def _core_bytes(groups: Sequence[Group], volumes: Mapping[str, Volume], *, kept: Sequence[int]) -> int:
     """The largest moment: a group at work beside the labels and confidence of those before it."""
     largest = done = 0
-    for group in groups:
-        largest = max(largest, done + group.core_bytes)
+    for group, logits in zip(groups, kept, strict=True):
+        largest = max(largest, done + group.core_bytes + logits)
         done += sum(2 * volumes[name].stored.size for name in group.modalities)
     return largest
 

@@ -49,6 +49,7 @@ def main(bundle: Path | None, size: tuple[int, int, int], threads: int) -> None:
                 "planned_seconds": plan.seconds,
                 "seconds": sum(seconds.values()),
                 "windows": plan.windows,
+                "streams": plan.streams,
                 "session_bytes": plan.session_bytes,
                 "core_bytes": plan.core_bytes,
             }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from cmc_sdk.errors import DeadlineError, InterruptError, PlanError
 from cmc_sdk.runtime.core import Threads
 from cmc_sdk.runtime.cost import CoreRates, SessionCost, measure_core
 from cmc_sdk.runtime.limits import Limits
-from cmc_sdk.runtime.planner import SAFETY, choose_plan
+from cmc_sdk.runtime.planner import RESERVE, SAFETY, choose_plan
 from cmc_sdk.runtime.segmenter import Segmenter
 from tests.runtime.stubs import StubBackend, blob_scan, make_spec
 
@@ -59,7 +60,7 @@ def test_without_need_nothing_is_changed() -> None:
     found = plan()
     assert (found.overlap, found.batch) == (0.5, 1)
     assert found.windows == sum(len(group.starts) for group in found.groups)
-    assert found.total_bytes == found.session_bytes + found.input_bytes + found.core_bytes
+    assert found.total_bytes == math.ceil(RESERVE * (found.session_bytes + found.input_bytes + found.core_bytes))
     assert found.input_bytes == SCANS["ct"].stored.nbytes
     assert found.core_bytes > 2 * SCANS["ct"].stored.size
     expected = found.windows * (1.0 + RATES.window_s) + SCANS["ct"].stored.size * RATES.voxel_s
