@@ -19,7 +19,7 @@ from cmc_sdk.runtime.core import (
     model_grid,
     window_starts,
 )
-from cmc_sdk.runtime.memory import PeakWatch
+from cmc_sdk.runtime.memory import PeakWatch, peak_rss_bytes
 from cmc_sdk.runtime.runner import WindowRunner
 from cmc_sdk.runtime.streams import Start, WindowQueue, set_streams
 
@@ -82,6 +82,7 @@ def measure_session(
         for _ in range(batch)
     ]
     starts = [(0, 0, 0)] * batch
+    before = peak_rss_bytes()
     with PeakWatch() as loading:
         _run_all(runner, starts, windows, streams=streams, calls=streams)
     # Twice over, so that every stream computes while the logits of an earlier call are still held.
@@ -90,8 +91,11 @@ def measure_session(
         since = time.perf_counter()
         _run_all(runner, starts, windows, streams=streams, calls=calls)
         seconds = (time.perf_counter() - since) / calls
-    # Not the system's mark of the process: an earlier, larger run does not count against this one.
+    # The system's mark of the process misses nothing, but may be that of an earlier, larger run.
+    mark = peak_rss_bytes()
     peaks = [peak for peak in (loading.peak_bytes, watch.peak_bytes) if peak is not None]
+    if before is not None and mark is not None and mark > before:
+        peaks.append(mark)
     running = None if watch.peak_bytes is None else max(0, watch.peak_bytes - scans_bytes)
     return SessionCost(batch, streams, load_peak_bytes=max(peaks, default=None), running_bytes=running, batch_s=seconds)
 

@@ -22,7 +22,7 @@ OVERLAP_STEP = 0.05
 SAFETY = 1.1
 """A deadline is promised only where the expected time, this much longer, still fits: machines are not even."""
 
-RESERVE = 1.04
+RESERVE = 1.06
 """Of memory: an allocator does not give back at once what it got."""
 
 CostOf = Callable[[Sequence[str], int, int], SessionCost]
