@@ -25,6 +25,9 @@ SAFETY = 1.1
 RESERVE = 1.06
 """Of memory: an allocator does not give back at once what it got."""
 
+STREAMS_RESERVE = 1.04
+"""The same for several streams: how their peaks fall together differs from run to run."""
+
 CostOf = Callable[[Sequence[str], int, int], SessionCost]
 """From the modalities that are present, the batch and the streams."""
 
@@ -213,6 +216,8 @@ def _plan(
     total = None
     if session is not None and load_peak is not None:
         total = max(load_peak, math.ceil(RESERVE * (session + input_bytes + core_bytes)))
+        if streams > 1:
+            total = math.ceil(STREAMS_RESERVE * total)
     return RunPlan(
         groups=groups,
         warnings=warnings,
