@@ -26,7 +26,6 @@ Examples:
   cmc verify liver.cmc --trust trust.json --image ct=ct.nii.gz --image mr=mr.nii.gz
   cmc verify liver.cmc --trust trust.json --state /var/lib/cmc
   cmc verify liver.cmc --development --backend openvino --precision int8
-  cmc verify liver.cmc --trust trust.json --state engines
 """
 
 
