@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 from cmc_sdk import __version__
 from cmc_sdk.bundle.manifest import Manifest, ModelSpec, SeenRange, SubsetScore
 from cmc_sdk.bundle.precision import GateLimits, Precision
-from cmc_sdk.errors import BackendError, InputError
+from cmc_sdk.errors import BackendError, InputError, ParityError
 from cmc_sdk.export.cases import real_cases
 from cmc_sdk.export.draft import Draft, add_edition, f32_reference
 from cmc_sdk.export.editions import Material, Progress, edition_of
@@ -29,7 +29,9 @@ from cmc_sdk.training.data import load_datalist
 from cmc_sdk.training.engine import Run, load_run
 from cmc_sdk.training.engine.torch_backend import TorchBackend
 
-__all__ = ["export_bundle", "export_network"]
+__all__ = ["OnRefusal", "export_bundle", "export_network"]
+
+OnRefusal = Callable[[Precision, ParityError], None]
 
 
 def export_bundle(
@@ -44,6 +46,7 @@ def export_bundle(
     precisions: Sequence[Precision] = (),
     cases: Sequence[ParityCase] | None = None,
     backends: Sequence[BackendName] | None = None,
+    on_refusal: OnRefusal | None = None,
     progress: Progress | None = None,
 ) -> Manifest:
     """Export the best checkpoint of a training run as a bundle that any machine can run.
@@ -59,6 +62,8 @@ def export_bundle(
         precisions: Which editions the bundle is to hold beside f32, such as `fp16`.
         cases: Scans for the gate beside the synthetic one; None for validation cases of the run's data list.
         backends: Which the gate runs; None for every one that is installed.
+        on_refusal: Called with each edition that breaks its limits; the bundle is then written without it. None: such
+            an edition raises, and nothing is written. f32 always raises.
         progress: Called with (stage, done, total).
 
     Raises:
@@ -86,6 +91,7 @@ def export_bundle(
         provenance=provenance_of(opened),
         precisions=precisions,
         backends=backends,
+        on_refusal=on_refusal,
         progress=progress,
     )
 
@@ -115,6 +121,7 @@ def export_network(
     precisions: Sequence[Precision] = (),
     limits: GateLimits | None = None,
     backends: Sequence[BackendName] | None = None,
+    on_refusal: OnRefusal | None = None,
     progress: Progress | None = None,
 ) -> Manifest:
     """Export any `CMCNetwork`, trained here or not; what `export_bundle` does once it has read the run.
@@ -170,7 +177,12 @@ def export_network(
         draft = trial.passed("f32", backends=chosen, report=report.to_dict())
         for edition in editions:
             material = Material(spec, graphs, f32_reference(candidates), cases, synthetic, progress)
-            draft = add_edition(edition, draft=draft, material=material, folder=Path(folder))
+            try:
+                draft = add_edition(edition, draft=draft, material=material, folder=Path(folder))
+            except ParityError as error:
+                if on_refusal is None:
+                    raise
+                on_refusal(edition.precision, error)
     return draft.write(output, extra=golden)
 
 

@@ -18,7 +18,7 @@ from cmc_sdk.errors import DataError, InputError
 from cmc_sdk.imaging.dicom.source import DicomSource
 from cmc_sdk.imaging.read import read_image
 from cmc_sdk.imaging.volume import Volume
-from cmc_sdk.runtime.backends.protocol import Backend
+from cmc_sdk.runtime.backends.protocol import Backend, CalibratedBackend
 from cmc_sdk.runtime.core import IntensityStatistics, Threads, intensity_statistics, usable_threads
 from cmc_sdk.runtime.cost import CoreRates, SessionCost, measure_core, measure_session
 from cmc_sdk.runtime.limits import Clock, Limits
@@ -128,6 +128,7 @@ class Segmenter:
         statistics = {name: self._statistics(name, volume, threads) for name, volume in volumes.items()}
         since = stages.add("statistics", since)
         warnings += tuple(f"{name}: {note}" for name, volume in volumes.items() for note in volume.notes)
+        exact = _exact_windows(self.backend)
         total, labelled, before = sum(len(group.starts) for group in groups), dict[str, Labelled](), 0
         for group in groups:
 
@@ -151,6 +152,11 @@ class Segmenter:
             before += len(group.starts)
         clock.check()
         since = time.perf_counter()
+        if (exact := _exact_windows(self.backend) - exact) > 0:
+            warnings += (
+                f"{exact} windows lie outside of what {self.backend.precision} was calibrated on "
+                "and were computed in f32",
+            )
         volumes_ml = {
             name: {
                 item.name: float(labelled[name].counts[item.index]) * volume.voxel_volume_ml
@@ -293,6 +299,10 @@ class Segmenter:
             quality=QualityRecord(status=quality.status, reasons=quality.reasons),
             volumes_ml=volumes_ml,
         )
+
+
+def _exact_windows(backend: Backend) -> int:
+    return backend.exact_windows if isinstance(backend, CalibratedBackend) else 0
 
 
 def _open_image(image: Image) -> Volume:

@@ -126,6 +126,20 @@ class ModelSpec(Settings):
         return {item.name: item for item in self.modalities}[name]
 
 
+class CalibratedRange(Settings):
+    """The normalised windows that a graph in 8 bits was calibrated on; any other window is computed in FP32.
+
+    Args:
+        lowest: Least value of a voxel.
+        highest: Greatest value of a voxel.
+        least_deviation: Least standard deviation of a window.
+    """
+
+    lowest: float
+    highest: float
+    least_deviation: float
+
+
 class Graph(Settings):
     """One graph: `part` is encoder or decoder of `modality`.
 
@@ -134,6 +148,7 @@ class Graph(Settings):
         weights: The file that holds the weights of an `int8-openvino` graph; None for ONNX, which holds its own.
         opset: Of ONNX; of an `int8-openvino` graph the version of OpenVINO's format.
         islands: Of a mixed-precision graph: what stays in FP32. Inputs and outputs are float32 in every precision.
+        calibrated: Of an `int8-openvino` graph: the windows that it is for; None: for all.
     """
 
     path: str
@@ -145,6 +160,7 @@ class Graph(Settings):
     outputs: tuple[Tensor, ...]
     islands: tuple[Island, ...] = ()
     weights: str | None = None
+    calibrated: CalibratedRange | None = None
 
     @model_validator(mode="after")
     def _check_weights(self) -> Graph:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cmc_sdk.cli.console import emit_json, json_option, progress_bar, stdout
 
 if TYPE_CHECKING:
+    from cmc_sdk.bundle.manifest import Manifest
     from cmc_sdk.bundle.precision import Precision
 
 EPILOG = "Example: cmc export runs/liver -o liver.cmc --name liver --version 1.0 --licence CC-BY-4.0 --fp16"
@@ -56,13 +58,15 @@ def command(
     """Write the best checkpoint of the training run RUN as a bundle that runs on any machine.
 
     The written graphs are run on validation scans and on a synthetic one, on every installed backend, and must label
-    them as the trained network does, in every precision that is asked for; otherwise nothing is written.
+    them as the trained network does; otherwise nothing is written. A further precision that does not is left out of the
+    bundle, is named with the class and the place, and the exit code is 1.
     """
     from cmc_sdk.bundle.reader import open_bundle
-    from cmc_sdk.cli.info import describe, print_parity
-    from cmc_sdk.cli.islands import print_islands
+    from cmc_sdk.cli.info import describe
+    from cmc_sdk.errors import ParityError
     from cmc_sdk.export import export_bundle
 
+    refused: dict[Precision, ParityError] = {}
     asked: dict[Precision, bool] = {"fp16": fp16, "bf16": bf16, "int8": int8}
     with progress_bar(quiet=as_json) as progress:
         manifest = export_bundle(
@@ -74,12 +78,26 @@ def command(
             intended_use=intended_use,
             min_overlap=min_overlap,
             precisions=[name for name, wanted in asked.items() if wanted],
+            on_refusal=refused.__setitem__,
             progress=progress,
         )
     document = describe(open_bundle(output))
     if as_json:
-        emit_json(document)
-        return
+        emit_json({**document, "refused": {key: str(error) for key, error in refused.items()}})
+    else:
+        _print(output, manifest=manifest, document=document)
+    if refused:
+        raise ParityError(
+            f"{output} is written without {', '.join(refused)}: "
+            + "; ".join(f"{key}: {error.what}" for key, error in refused.items()),
+            mend="use it in the precisions that passed, or train longer and export again",
+        )
+
+
+def _print(output: Path, *, manifest: Manifest, document: Mapping[str, Any]) -> None:
+    from cmc_sdk.cli.info import print_parity
+    from cmc_sdk.cli.islands import print_islands
+
     size = sum(entry.size for entry in manifest.files)
     stdout().print(f"{output}: {manifest.name} {manifest.version}, {len(manifest.files)} files, {size / 1e6:.1f} MB")
     print_parity(document["parity"])

@@ -12,7 +12,7 @@ from cmc_sdk.bundle.manifest import Graph
 from cmc_sdk.bundle.precision import GateLimits
 from cmc_sdk.errors import ParityError
 from cmc_sdk.export.int8.harm import Harm, WindowLabels
-from cmc_sdk.export.int8.quantise import bypass, layers_of, quantise, run_model
+from cmc_sdk.export.int8.quantise import bypass, first_layers_of, layers_of, quantise, run_model
 from cmc_sdk.runtime.backends.protocol import Array, Backend
 
 __all__ = ["MARGIN", "Controlled", "GraphTrial", "MixedBackend", "control"]
@@ -32,7 +32,8 @@ class GraphTrial:
         graph: The f32 graph.
         model: OpenVINO's model of it.
         inputs: What it is given of the calibration windows.
-        keep: Layers that stay in FP32, the most harmful first.
+        keep: Layers that go back to FP32, the most harmful first; those that read the scan are in FP32 from the start:
+            they cost little, and 8 bits of a scan are few.
         layers: How many layers could be quantised; known once it was quantised.
     """
 
@@ -46,7 +47,7 @@ class GraphTrial:
 
     def build(self) -> None:
         """Quantise it, all but `keep`."""
-        self.quantised = quantise(self.model, inputs=self.inputs, keep=self.keep)
+        self.quantised = quantise(self.model, inputs=self.inputs, keep=(*first_layers_of(self.model), *self.keep))
         if not self.keep:
             self.layers = len(layers_of(self.quantised))
 

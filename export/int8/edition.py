@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from cmc_sdk.bundle.manifest import CalibratedRange
 from cmc_sdk.bundle.precision import DEFAULT_LIMITS
 from cmc_sdk.errors import BackendError
 from cmc_sdk.export.editions import Edition, Made, Material
@@ -10,11 +13,15 @@ from cmc_sdk.export.int8.harm import WindowLabels
 from cmc_sdk.export.int8.ir import read_onnx, write_ir
 from cmc_sdk.export.precision.windows import graph_inputs, sample_windows
 from cmc_sdk.runtime.backends.openvino import computes_bf16
+from cmc_sdk.runtime.backends.protocol import Array
 
 __all__ = ["WINDOWS", "bf16_edition", "int8_edition", "make_int8"]
 
 WINDOWS, SYNTHETIC_WINDOWS = 6, 3
 """Windows of each modality that ranges are taken from."""
+
+_SLACK, _MORE_EVEN = 0.05, 0.5
+"""How far a window may lie outside of the calibrated ones: as a share of their span; of their least deviation."""
 
 
 def int8_edition() -> Edition:
@@ -37,16 +44,18 @@ def make_int8(material: Material) -> Made:
     """
     limits = DEFAULT_LIMITS["int8"]
     windows = sample_windows(material.cases, spec=material.spec, count=WINDOWS)
-    # Eight bits end at the largest value that they were calibrated on; what no patient has must fit in too.
-    windows += sample_windows([material.synthetic], spec=material.spec, count=SYNTHETIC_WINDOWS)
+    # Eight bits end at the largest value that they were calibrated on; what no patient has must fit in too. Its labels
+    # hang on roundings in many places, which the gate knows to leave out; here only patients' labels count.
+    ranges = [*windows, *sample_windows([material.synthetic], spec=material.spec, count=SYNTHETIC_WINDOWS)]
     trials = [
         GraphTrial(
             graph.entry,
             read_onnx(graph.content),
-            list(graph_inputs(windows, graph=graph.entry, spec=material.spec, reference=material.reference)),
+            list(graph_inputs(ranges, graph=graph.entry, spec=material.spec, reference=material.reference)),
         )
         for graph in material.graphs
     ]
+    names = material.spec.names
     labels = WindowLabels(windows, spec=material.spec, reference=material.reference, limits=limits)
     progress = material.progress
     made = control(
@@ -57,13 +66,27 @@ def make_int8(material: Material) -> Made:
         progress=None if progress is None else lambda done, total: progress("int8", done, total),
     )
     report = {
-        "windows": len(windows),
+        "windows": len(ranges),
         "layers": {trial.graph.path: trial.layers for trial in made.trials},
         "in_f32": {trial.graph.path: list(trial.keep) for trial in made.trials},
         "attempts": list(made.steps),
     }
-    graphs = tuple(write_ir(trial.quantised, graph=trial.graph) for trial in made.trials)
+    known = {name: _range_of([window.images[name] for window in ranges if name in window.images]) for name in names}
+    graphs = tuple(
+        write_ir(trial.quantised, graph=trial.graph, calibrated=known[trial.graph.modality]) for trial in made.trials
+    )
     return Made(graphs, report={"calibration": report})
+
+
+def _range_of(windows: Sequence[Array]) -> CalibratedRange:
+    """What these windows cover, and a little more."""
+    lowest, highest = min(float(window.min()) for window in windows), max(float(window.max()) for window in windows)
+    slack = _SLACK * (highest - lowest)
+    return CalibratedRange(
+        lowest=lowest - slack,
+        highest=highest + slack,
+        least_deviation=(1.0 - _MORE_EVEN) * min(float(window.std()) for window in windows),
+    )
 
 
 def _make_bf16(material: Material) -> Made:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,9 @@ from cmc_sdk.runtime.backends.protocol import Array, Backend
 
 __all__ = ["Harm", "WindowLabels"]
 
+MIN_VOX = 200
+"""Of a small class in all windows: in fewer, one voxel is half of a per cent."""
+
 
 @dataclass(frozen=True)
 class Harm:
@@ -23,21 +26,31 @@ class Harm:
     Args:
         dice: By class, the lowest over modalities and subsets; None where the class is nowhere.
         flips: Largest share of the foreground that flips.
+        small_flips: Largest share of a small class's voxels that flip, by class; of small classes only.
     """
 
     dice: Mapping[str, float | None]
     flips: float
+    small_flips: Mapping[str, float] = field(default_factory=dict)
 
     def share(self, limits: GateLimits) -> float:
         """Of what `limits` allow, how much is used up: 1 is the limit."""
         worst = min((value for value in self.dice.values() if value is not None), default=1.0)
-        return max((1.0 - worst) / max(1.0 - limits.min_dice, 1e-9), self.flips / max(limits.max_flips, 1e-9))
+        small = max(self.small_flips.values(), default=0.0)
+        return max(
+            (1.0 - worst) / max(1.0 - limits.min_dice, 1e-9),
+            self.flips / max(limits.max_flips, 1e-9),
+            small / max(limits.small_class_flips, 1e-9),
+        )
 
     def words(self) -> str:
         """The figures in a few words."""
         known = {name: value for name, value in self.dice.items() if value is not None}
         lowest = min(known, key=lambda name: known[name], default=None)
         text = f"{self.flips:.2%} of the foreground flips"
+        if self.small_flips:
+            most = max(self.small_flips, key=lambda name: self.small_flips[name])
+            text += f", {self.small_flips[most]:.2%} of {most}, a small class"
         return text if lowest is None else f"Dice {known[lowest]:.4f} in {lowest}, {text}"
 
 
@@ -48,7 +61,8 @@ class WindowLabels:
         windows: From `sample_windows`.
         spec: Of the network.
         reference: ONNX Runtime f32.
-        limits: A class of fewer voxels than `small_class_vox` in all windows is not held to its Dice.
+        limits: A class of fewer voxels than `small_class_vox` in all windows is not held to its Dice; one of fewer than
+            that in the average window that has it is held to its flips too, as the gate does with each scan.
     """
 
     def __init__(
@@ -62,10 +76,11 @@ class WindowLabels:
         given = self._label(backend)
         names = self._spec.classes.names
         dice: dict[str, float | None] = dict.fromkeys(names)
-        flips = 0.0
+        flips, small = 0.0, dict[str, float]()
         for key in {key[1:] for key in self._expected}:
             pairs = [(self._expected[full], given[full]) for full in self._expected if full[1:] == key]
-            matrix = sum(_confusion(a, b, count=len(names) + 1) for a, b in pairs)
+            matrices = [_confusion(a, b, count=len(names) + 1) for a, b in pairs]
+            matrix = sum(matrices[1:], start=matrices[0])
             foreground = int(matrix.sum() - matrix[0, 0])
             flips = max(flips, (matrix.sum() - matrix.trace()) / foreground if foreground else 0.0)
             for index, name in enumerate(names, start=1):
@@ -74,7 +89,18 @@ class WindowLabels:
                     value = 2.0 * int(matrix[index, index]) / both
                     known = dice[name]
                     dice[name] = value if known is None else min(known, value)
-        return Harm(dice, float(flips))
+                share = self._small_flips(matrices, index)
+                if share is not None:
+                    small[name] = max(small.get(name, 0.0), share)
+        return Harm(dice, float(flips), small)
+
+    def _small_flips(self, matrices: Sequence[npt.NDArray[np.int64]], index: int) -> float | None:
+        """Share of a class's voxels that flip, over the windows that have it; None where it is large, or too rare."""
+        having = [matrix for matrix in matrices if matrix[index].any()]
+        voxels = sum(int(matrix[index].sum()) for matrix in having)
+        if voxels < MIN_VOX or voxels >= self._limits.small_class_vox * len(having):
+            return None
+        return sum(int(m[index].sum() + m[:, index].sum() - 2 * m[index, index]) for m in having) / voxels
 
     def _label(self, backend: Backend) -> dict[tuple[int, tuple[str, ...], str], npt.NDArray[np.uint8]]:
         """Labels by window, subset and modality."""

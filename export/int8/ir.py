@@ -12,7 +12,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
 
-from cmc_sdk.bundle.manifest import Graph
+from cmc_sdk.bundle.manifest import CalibratedRange, Graph
 from cmc_sdk.errors import BundleError
 from cmc_sdk.export.graphs import ExportedGraph
 from cmc_sdk.runtime.backends.openvino import import_openvino
@@ -25,7 +25,7 @@ def read_onnx(content: bytes) -> Any:
     return import_openvino().Core().read_model(io.BytesIO(content))
 
 
-def write_ir(model: Any, *, graph: Graph) -> ExportedGraph:
+def write_ir(model: Any, *, graph: Graph, calibrated: CalibratedRange | None = None) -> ExportedGraph:
     """The int8 graph of a bundle: what the manifest says of it, and the bytes of both its files.
 
     The tools' notes about themselves are left out: they name versions and folders.
@@ -33,6 +33,7 @@ def write_ir(model: Any, *, graph: Graph) -> ExportedGraph:
     Args:
         model: OpenVINO's model, quantised.
         graph: The f32 graph that it was made from.
+        calibrated: The windows that it is for; None: for all.
 
     Raises:
         BundleError: The model's inputs or outputs are not those of the f32 graph, or nothing in it is quantised.
@@ -58,6 +59,7 @@ def write_ir(model: Any, *, graph: Graph) -> ExportedGraph:
                 "precision": "int8-openvino",
                 "opset": int(root.attrib["version"]),
                 "islands": (),
+                "calibrated": calibrated,
             }
         )
         # The declaration is what a reader knows the format by.

@@ -74,7 +74,7 @@ def computes_bf16() -> bool:
 class OpenVinoBackend(GraphBackend):
     """Runs a bundle's graphs with OpenVINO's CPU plug-in: `f32` and `bf16` from the f32 graphs, `int8` from its own.
 
-    What stands in FP32 in an int8 graph is computed in FP32.
+    What stands in FP32 in an int8 graph is computed in FP32. `Int8Backend` runs those where windows may be of any kind.
 
     Raises:
         BackendError: openvino is not installed, or refuses a graph; bf16 on a processor without it.

@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Array", "Backend", "PreparingBackend", "StreamingBackend"]
+__all__ = ["Array", "Backend", "CalibratedBackend", "PreparingBackend", "StreamingBackend"]
 
 Array = npt.NDArray[np.float32]
 
@@ -96,4 +96,14 @@ class StreamingBackend(Protocol):
         Args:
             count: 1 to `best_streams`.
         """
+        ...
+
+
+@runtime_checkable
+class CalibratedBackend(Protocol):
+    """A backend that is for the windows that it was calibrated on, and computes others in f32."""
+
+    @property
+    def exact_windows(self) -> int:
+        """Windows, of any modality, that it computed in f32 so far."""
         ...

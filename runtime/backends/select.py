@@ -150,6 +150,10 @@ def open_backend(
         from cmc_sdk.runtime.backends.tensorrt import TensorRtBackend
 
         return TensorRtBackend(bundle, state=state, precision=chosen.precision, threads=threads, reason=chosen.reason)
+    if chosen.precision == "int8":
+        from cmc_sdk.runtime.backends.calibrated import Int8Backend
+
+        return Int8Backend(bundle, threads=threads, reason=chosen.reason)
     if chosen.backend == "openvino":
         from cmc_sdk.runtime.backends.openvino import OpenVinoBackend
 

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -155,6 +156,31 @@ def test_export_prints_the_figures(
     assert done.code == 0
     assert "small 2, 20 files" in done.out
     assert "lowest Dice" in done.out
+
+
+def test_a_precision_left_out_of_the_bundle_is_an_error_after_the_rest_is_written(
+    cmc: Cmc, exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cmc_sdk import export
+    from cmc_sdk.bundle import open_bundle
+    from cmc_sdk.errors import ParityError
+
+    def refuse_bf16(run: Path, *, output: Path, **fields: Any) -> object:
+        fields["on_refusal"]("bf16", ParityError("2,040 of 116,919 foreground voxels flip", mend="never shown"))
+        shutil.copytree(exported.bundle, output)
+        return open_bundle(output).manifest
+
+    monkeypatch.setattr(export, "export_bundle", refuse_bf16, raising=False)
+    done = cmc("export", tmp_path, "-o", tmp_path / "out.cmc", "--bf16")
+    assert done.code == 1
+    assert done.error == (
+        f"error: {tmp_path / 'out.cmc'} is written without bf16: bf16: 2,040 of 116,919 foreground voxels flip; "
+        "use it in the precisions that passed, or train longer and export again"
+    )
+    assert "small 2, 20 files" in done.out
+    done = cmc("export", tmp_path, "-o", tmp_path / "other.cmc", "--bf16", "--json")
+    assert done.code == 1
+    assert json.loads(done.out)["refused"].keys() == {"bf16"}
 
 
 @pytest.mark.parametrize("name", ["export", "verify", "bench", "info", "doctor"])

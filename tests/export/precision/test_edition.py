@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -78,23 +79,35 @@ def test_the_planner_s_batches_give_the_same_labels(bundle: Path) -> None:
             assert differing <= 0.005 * np.count_nonzero(labels.stored)
 
 
-def test_a_precision_that_does_not_label_as_f32_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def spoilt(content: bytes, **words: object) -> Calibrated:
-        """Two classes change places in FP16."""
-        model = onnx.load_model_from_string(content)
-        for tensor in model.graph.initializer:
-            if tensor.name.endswith("out.weight"):
-                array = onnx.numpy_helper.to_array(tensor)[[0, 2, 1]]
-                tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
-        return calibrate(model.SerializeToString(), **words)  # type: ignore[arg-type]
+def _spoilt(content: bytes, **words: object) -> Calibrated:
+    """Two classes change places in FP16."""
+    model = onnx.load_model_from_string(content)
+    for tensor in model.graph.initializer:
+        if tensor.name.endswith("out.weight"):
+            array = onnx.numpy_helper.to_array(tensor)[[0, 2, 1]]
+            tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
+    return calibrate(model.SerializeToString(), **words)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(edition_module, "calibrate", spoilt)
+
+def test_a_precision_that_does_not_label_as_f32_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edition_module, "calibrate", _spoilt)
+    words: dict[str, Any] = {
+        "network": make_network(("mr",)), "spec": make_spec(("mr",)), "output": tmp_path / "out.cmc",
+        "cases": [make_case(("mr",))], "precisions": ["fp16"], "backends": ["onnxruntime"],
+    }  # fmt: skip
     with pytest.raises(ParityError, match=r"class (liver|spleen): (Dice 0|\d+ voxels of a class of \d+ flip)"):
-        export_network(
-            make_network(("mr",)), spec=make_spec(("mr",)), output=tmp_path / "out.cmc", cases=[make_case(("mr",))],
-            precisions=["fp16"], backends=["onnxruntime"],
-        )  # fmt: skip
+        export_network(**words)
     assert list(tmp_path.iterdir()) == []
+
+    # To a caller who says what to do about it, it is left out and nothing of it stays.
+    refused: dict[str, ParityError] = {}
+    manifest = export_network(**words, on_refusal=refused.__setitem__)
+    assert "class" in refused.pop("fp16").what
+    assert not refused
+    assert {graph.precision for graph in manifest.graphs} == set(manifest.gate) == {"f32"}
+    opened = open_bundle(tmp_path / "out.cmc")
+    assert not any("fp16" in entry.path for entry in opened.manifest.files)
+    assert set(json.loads(opened.read("parity.json"))) == {"f32"}
 
 
 def test_without_a_real_scan_nothing_is_calibrated(tmp_path: Path) -> None:
