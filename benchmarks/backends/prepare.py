@@ -24,8 +24,9 @@ def write_bundle_of(case: Case, paths: SidePaths) -> dict[str, float]:
     from cmc_sdk.bundle import write_bundle
     from cmc_sdk.bundle.precision import DEFAULT_LIMITS
     from cmc_sdk.export.graphs import export_graphs
+    from cmc_sdk.export.int8.edition import calibrated_range
     from cmc_sdk.export.int8.ir import read_onnx, write_ir
-    from cmc_sdk.export.int8.quantise import quantise
+    from cmc_sdk.export.int8.quantise import first_layers_of, quantise
     from cmc_sdk.export.parity import ParityCase
     from cmc_sdk.export.precision.windows import graph_inputs, sample_windows
     from cmc_sdk.imaging.nifti import read_volume
@@ -39,10 +40,13 @@ def write_bundle_of(case: Case, paths: SidePaths) -> dict[str, float]:
     graphs = export_graphs(network)
     scan = ParityCase(name="scan", images={"ct": read_volume(paths.scan)}, pairing="registered")
     windows = sample_windows([scan], spec=spec, count=INT8_WINDOWS)
+    known = calibrated_range([window.images["ct"] for window in windows])
     since, quantised = time.perf_counter(), []
     for graph in graphs:
         inputs = list(graph_inputs(windows, graph=graph.entry, spec=spec, reference=TorchBackend(network)))
-        quantised.append(write_ir(quantise(read_onnx(graph.content), inputs=inputs), graph=graph.entry))
+        model = read_onnx(graph.content)
+        made = quantise(model, inputs=inputs, keep=first_layers_of(model))
+        quantised.append(write_ir(made, graph=graph.entry, calibrated=known))
     seconds = time.perf_counter() - since
     fields = {
         "name": f"benchmark-{case.preset}",

@@ -15,7 +15,7 @@ from cmc_sdk.export.precision.windows import graph_inputs, sample_windows
 from cmc_sdk.runtime.backends.openvino import computes_bf16
 from cmc_sdk.runtime.backends.protocol import Array
 
-__all__ = ["WINDOWS", "bf16_edition", "int8_edition", "make_int8"]
+__all__ = ["WINDOWS", "bf16_edition", "calibrated_range", "int8_edition", "make_int8"]
 
 WINDOWS, SYNTHETIC_WINDOWS = 6, 3
 """Windows of each modality that ranges are taken from."""
@@ -71,14 +71,14 @@ def make_int8(material: Material) -> Made:
         "in_f32": {trial.graph.path: list(trial.keep) for trial in made.trials},
         "attempts": list(made.steps),
     }
-    known = {name: _range_of([window.images[name] for window in ranges if name in window.images]) for name in names}
+    known = {name: calibrated_range([window.images[name] for window in ranges if name in window.images]) for name in names}
     graphs = tuple(
         write_ir(trial.quantised, graph=trial.graph, calibrated=known[trial.graph.modality]) for trial in made.trials
     )
     return Made(graphs, report={"calibration": report})
 
 
-def _range_of(windows: Sequence[Array]) -> CalibratedRange:
+def calibrated_range(windows: Sequence[Array]) -> CalibratedRange:
     """What these windows cover, and a little more."""
     lowest, highest = min(float(window.min()) for window in windows), max(float(window.max()) for window in windows)
     slack = _SLACK * (highest - lowest)
