@@ -48,7 +48,7 @@ def measure(preset: str, *, runs: int, threads: int, kept: Path | None) -> dict[
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) if kept is None else kept / preset
         if not folder.is_dir() or kept is None:
-            folder.mkdir(exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
             run_child("benchmarks.cold_start.prepare", preset, str(folder), "--threads", str(threads), threads=threads)
         size = sum(path.stat().st_size for path in (folder / f"{preset}.cmc").rglob("*") if path.is_file())
         found = [start_once(preset, folder, threads=threads) for _ in range(runs + 1)][1:]
