@@ -5,6 +5,9 @@ classes, random weights): `cmc infer` on OpenVINO f32 against MONAI's sliding wi
 resampled back. Then both again with a stand-in for the network that gives outputs of the same shape, so that memory is
 compared without it. Each side is a process of its own: its wall time counts from start to exit, imports, loading and
 writing included, and its memory is the largest resident set that the system counted.
+
+Beside them, where the processor has it, `cmc infer --precision bf16`: another arithmetic than the peer's, so no bar is
+held against it.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ import click
 from benchmarks.inference.case import SETTINGS, Case, SidePaths
 from benchmarks.inference.children import run_child, run_module
 from cmc_sdk.files import atomic_file
+from cmc_sdk.runtime.backends.openvino import computes_bf16
 
 REQUIRED_TIME_RATIO = 2.0
 REQUIRED_MEMORY_RATIO = 3.0
@@ -35,34 +39,51 @@ def run_sides(paths: SidePaths, *, threads: int, stand_in: bool) -> dict[str, An
         if stand_in:
             sdk = run_module("sdk_side", folder, "--output", str(output), threads=threads)
         else:
-            words = ["infer", str(paths.bundle), "--development", "--image", f"ct={paths.scan}", "-o", str(output)]
-            sdk = run_child("cmc_sdk.cli", *words, "--backend", "openvino", "--threads", str(threads), threads=threads)
-        record = json.loads((output / "record.json").read_text())
-        sdk["stages"] = record["seconds"]
-        sdk["network"] = f"{record['backend']} {record['precision']}"
-        sdk["windows"], sdk["windows_reused"] = record["windows_run"], record["windows_reused"]
+            sdk = _infer(paths, output, precision="f32", threads=threads)
+        _add_record(sdk, output)
         flags = ["--stand-in"] if stand_in else []
         monai = run_module("monai_side", folder, "--output", str(labels), *flags, threads=threads)
         equal = run_module("compare", str(output / "labels_ct.nii.gz"), str(labels), threads=threads)
-    return {
-        "case": name,
-        "sdk": sdk,
-        "monai": monai,
-        "time_ratio": monai["wall_seconds"] / sdk["wall_seconds"],
-        "memory_ratio": monai["peak_rss_bytes"] / sdk["peak_rss_bytes"],
-        "equal_labels": equal["equal_labels"],
-    }
+        figures = {
+            "case": name,
+            "sdk": sdk,
+            "monai": monai,
+            "time_ratio": monai["wall_seconds"] / sdk["wall_seconds"],
+            "memory_ratio": monai["peak_rss_bytes"] / sdk["peak_rss_bytes"],
+            "equal_labels": equal["equal_labels"],
+        }
+        if not stand_in and computes_bf16():
+            other = Path(temporary) / "bf16"
+            figures["sdk bf16"] = _infer(paths, other, precision="bf16", threads=threads)
+            _add_record(figures["sdk bf16"], other)
+            figures["time_ratio_bf16"] = monai["wall_seconds"] / figures["sdk bf16"]["wall_seconds"]
+    return figures
+
+
+def _infer(paths: SidePaths, output: Path, *, precision: str, threads: int) -> dict[str, Any]:
+    words = ["infer", str(paths.bundle), "--development", "--image", f"ct={paths.scan}", "-o", str(output)]
+    words += ["--backend", "openvino", "--precision", precision, "--threads", str(threads)]
+    return run_child("cmc_sdk.cli", *words, threads=threads)
+
+
+def _add_record(side: dict[str, Any], output: Path) -> None:
+    record = json.loads((output / "record.json").read_text())
+    side["stages"] = record["seconds"]
+    side["network"] = f"{record['backend']} {record['precision']}"
+    side["windows"], side["windows_reused"] = record["windows_run"], record["windows_reused"]
 
 
 def show(title: str, figures: dict[str, Any]) -> None:
     """A small table."""
     click.echo(f"\n{title}")
-    click.echo(f"{'':<8}{'wall s':>10}{'peak MB':>10}  seconds by stage")
-    for side in ("sdk", "monai"):
+    click.echo(f"{'':<10}{'wall s':>10}{'peak MB':>10}  seconds by stage")
+    for side in (name for name in ("sdk", "monai", "sdk bf16") if name in figures):
         row = figures[side]
         stages = ", ".join(f"{name} {seconds:.1f}" for name, seconds in row["stages"].items() if seconds >= 0.05)
-        click.echo(f"{side:<8}{row['wall_seconds']:>10.1f}{row['peak_rss_bytes'] / 1e6:>10.0f}  {stages}")
+        click.echo(f"{side:<10}{row['wall_seconds']:>10.1f}{row['peak_rss_bytes'] / 1e6:>10.0f}  {stages}")
     click.echo(f"monai / sdk: wall {figures['time_ratio']:.2f}, peak memory {figures['memory_ratio']:.2f}")
+    if "sdk bf16" in figures:
+        click.echo(f"monai f32 / sdk bf16: wall {figures['time_ratio_bf16']:.2f} (another arithmetic: no bar)")
     click.echo(f"windows: {figures['sdk']['windows']} run, {figures['sdk']['windows_reused']} reused")
     click.echo(f"equal labels: {figures['equal_labels']:.2%} (the sides interpolate the scan differently)")
 

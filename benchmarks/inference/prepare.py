@@ -15,7 +15,7 @@ def write_networks(case: Case, paths: SidePaths) -> None:
     import torch
 
     from cmc_sdk.bundle import write_bundle
-    from cmc_sdk.bundle.precision import GateLimits
+    from cmc_sdk.bundle.precision import DEFAULT_LIMITS
     from cmc_sdk.export.graphs import export_graphs
     from cmc_sdk.training.model import ModelConfig, build_network, save_network
 
@@ -31,7 +31,7 @@ def write_networks(case: Case, paths: SidePaths) -> None:
         "intended_use": "benchmark only: the weights are random",
         "spec": case_spec(case),
         "graphs": tuple(graph.entry for graph in graphs),
-        "gate": {"f32": GateLimits()},
+        "gate": {name: DEFAULT_LIMITS[name] for name in ("f32", "bf16")},
         "provenance": {"weights": "random"},
     }
     write_bundle(paths.bundle, manifest_fields=fields, files={graph.entry.path: graph.content for graph in graphs})
