@@ -71,7 +71,7 @@ def make_int8(material: Material) -> Made:
         "in_f32": {trial.graph.path: list(trial.keep) for trial in made.trials},
         "attempts": list(made.steps),
     }
-    known = {name: calibrated_range([window.images[name] for window in ranges if name in window.images]) for name in names}
+    known = {name: calibrated_range([item.images[name] for item in ranges if name in item.images]) for name in names}
     graphs = tuple(
         write_ir(trial.quantised, graph=trial.graph, calibrated=known[trial.graph.modality]) for trial in made.trials
     )
