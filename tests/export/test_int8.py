@@ -99,6 +99,7 @@ def test_bypassing_a_layer_takes_its_rounding_away(material):
     assert 0 < error(run_model(free, inputs=inputs)) < error(rounded)
 
 
+@pytest.mark.slow
 def test_a_layer_whose_output_two_ops_take_is_scaled_once():
     """OpenVINO 2026.4 gives one of them the layer's scale twice, unless a bound stands between (`_fence`)."""
     ov = import_openvino()
@@ -121,6 +122,7 @@ def test_a_layer_whose_output_two_ops_take_is_scaled_once():
         assert np.abs(found[name] - exact[name]).max() < 0.03 * np.abs(exact[name]).max()
 
 
+@pytest.mark.slow
 def test_small_classes_are_held_to_their_flips(material):
     """The gate allows one of a hundred voxels of a small class in each scan; Dice over all windows would allow two."""
     limits = DEFAULT_LIMITS["int8"]
