@@ -22,6 +22,7 @@ def source(datalist: Path, tmp_path_factory: pytest.TempPathFactory) -> RunPaths
     return train(make_config(datalist, tmp_path_factory.mktemp("runs") / "cmc", validation={"every": 4}))
 
 
+@pytest.mark.slow
 def test_a_branch_ends_like_a_run_from_the_beginning(source: RunPaths, datalist: Path, tmp_path: Path) -> None:
     changes = {"method": "supervised", "validation": {"every": 4}}
     whole = train(make_config(datalist, tmp_path / "whole", **changes))

@@ -97,6 +97,7 @@ def gate(
     )
 
 
+@pytest.mark.slow
 def test_swapped_channels_are_named_with_class_place_and_node(exported: Exported, tmp_path: Path) -> None:
     report = gate(exported, onnx_runtime(changed_bundle(exported, tmp_path / "swapped.cmc", swap_channels)))
     with pytest.raises(ParityError) as refused:
@@ -180,6 +181,7 @@ def test_harm_on_a_stress_scan_alone_is_refused(exported: Exported) -> None:
     assert any("of skip_0 of encoder_mr are not finite" in fault for fault in report.faults)
 
 
+@pytest.mark.slow
 def test_a_few_voxels_of_a_small_organ_are_refused_where_the_whole_map_hardly_changes(exported: Exported) -> None:
     report = gate(exported, onnx_runtime(exported.bundle), limits=DEFAULT_LIMITS["fp16"])
     assert report

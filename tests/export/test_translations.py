@@ -19,6 +19,7 @@ def half_air(size: tuple[int, int, int]) -> torch.Tensor:
     return image
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(64, 64, 64), (48, 40, 36), (7, 5, 3), (13, 17, 19), (1, 1, 9)])
 @pytest.mark.parametrize("mean", [0.0, 20.0])
 def test_instance_norm_is_as_exact_as_torch(size: tuple[int, int, int], mean: float) -> None:

@@ -32,6 +32,7 @@ def test_equal_to_the_plain_file(coded, name):
     assert volume.same_grid(plain)
 
 
+@pytest.mark.slow
 def test_a_sound_file_is_read_by_every_new_process(coded):
     """GDCM's JPEG 2000 decoder crashed in one new process of eight or so."""
     for _ in range(6):
