@@ -15,6 +15,7 @@ namespace {
 constexpr Index kSlabVoxels = Index{1} << 18;
 constexpr Index kChunk = 4096;  // voxels that are looked at together: their true values stay in the first cache
 constexpr int kLanes = 8;       // sums that run side by side, so that the compiler can vectorise them
+constexpr Index kBorder = 20;   // of so many voxels of the outer faces one may hold another value than the border
 
 // What counts as foreground, and how far it is clipped.
 struct Sieve {
@@ -210,26 +211,51 @@ Tally TallySlab(const VolumeView& volume, const Layout& layout, const Sieve& sie
   return tally;
 }
 
-// The one value that all outer faces hold. An axis of one or two voxels has no inside, so no border either.
-template <typename T>
-std::optional<T> BorderValue(const VolumeView& volume, const Layout& layout) {
-  std::optional<T> value;
+// Calls visit(value) for every voxel of the outer faces, those of an edge once for each of its faces; false ends it. An
+// axis of one or two voxels has no inside, so no faces either.
+template <typename T, typename Visit>
+void EachFaceVoxel(const VolumeView& volume, const Layout& layout, Visit visit) {
   for (int axis = 2; axis >= 0; --axis) {
     if (layout.size[axis] < 3) continue;
     const int fast = axis == 0 ? 1 : 0;
     const int slow = 3 - axis - fast;
     for (const Index face : {Index{0}, layout.size[axis] - 1}) {
       const std::byte* plane = volume.data + face * layout.strides[axis];
-      if (!value) value = Load<T>(plane);
       for (Index j = 0; j < layout.size[slow]; ++j) {
         const std::byte* row = plane + j * layout.strides[slow];
         for (Index i = 0; i < layout.size[fast]; ++i) {
-          if (!(Load<T>(row + i * layout.strides[fast]) == *value)) return std::nullopt;
+          if (!visit(Load<T>(row + i * layout.strides[fast]))) return;
         }
       }
     }
   }
-  return value;
+}
+
+// The one value that the outer faces hold; where a body touches them, up to one voxel in kBorder may differ.
+template <typename T>
+std::optional<T> BorderValue(const VolumeView& volume, const Layout& layout) {
+  // A value that more than half of the voxels hold is what remains when each cancels one of another value.
+  std::optional<T> value;
+  Index ahead = 0;
+  Index voxels = 0;
+  EachFaceVoxel<T>(volume, layout, [&](T found) {
+    ++voxels;
+    if (ahead > 0) {
+      ahead += found == *value ? 1 : -1;
+    } else {
+      value = found;
+      ahead = 1;
+    }
+    return true;
+  });
+  if (!value) return std::nullopt;
+  const Index allowed = voxels / kBorder;
+  Index others = 0;
+  EachFaceVoxel<T>(volume, layout, [&](T found) {
+    if (!(found == *value)) ++others;
+    return others <= allowed;
+  });
+  return others <= allowed ? value : std::nullopt;
 }
 
 template <typename T>

@@ -19,7 +19,7 @@ struct IntensityRule {
 
 struct IntensityStatistics {
   double background = 0.0;  // the constant border value if there is one, else the minimum; raw
-  bool has_border = false;  // all outer faces (of axes with three voxels or more) hold one value
+  bool has_border = false;  // 19 of 20 voxels of the outer faces (of axes of three voxels or more) hold one value
   double mean = 0.0;        // of the clipped foreground; the clipped background if there is no foreground
   double std = 0.0;         // of the clipped foreground; 0 if there is none
   double minimum = 0.0;
@@ -32,7 +32,8 @@ struct IntensityStatistics {
 
 // Statistics under `rule`, slab by slab along the axis that is slowest in memory; sums are merged in the slabs' order,
 // so that they do not depend on the number of threads. Foreground are the voxels that differ from the constant border
-// value, or, where the border is not constant, those > 0.
+// value, or, where the border is not constant, those > 0. A border is constant although a body touches it: a brain
+// without its skull reaches the lowest plane of many scans with a few voxels.
 IntensityStatistics Statistics(const VolumeView& volume, const IntensityRule& rule, Threads& threads);
 
 // The network's input from raw values, in place: clip, then (v - mean) / std or (v - low) / (high - low), in FP32. A

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <map>
 #include <stdexcept>
 #include <vector>
 
@@ -26,19 +27,27 @@ IntensityRule Clipped() {
 template <typename T>
 IntensityStatistics ByTheBook(Scan<T>& scan, const IntensityRule& rule) {
   const Size3 size = scan.view.size;
-  bool has_face = false;
-  bool constant = true;
+  std::map<T, Index> faces;
+  Index voxels_in_faces = 0;
   scan.Each([&](T value, Index x, Index y, Index z) {
     const Index place[] = {x, y, z};
     for (int axis = 0; axis < 3; ++axis) {
       if (size[axis] < 3 || (place[axis] != 0 && place[axis] != size[axis] - 1)) continue;
-      has_face = true;
-      constant = constant && value == scan.At(0, 0, 0);
+      ++faces[value];
+      ++voxels_in_faces;
     }
   });
   IntensityStatistics result;
-  result.has_border = has_face && constant;
-  const float border = scan.TrueValue(0, 0, 0);
+  T most{};
+  for (const auto& [value, count] : faces) {
+    if (20 * (voxels_in_faces - count) > voxels_in_faces) continue;
+    result.has_border = true;
+    most = value;
+  }
+  float border = 0.0f;  // as the true value of a voxel that holds it
+  scan.Each([&](T value, Index x, Index y, Index z) {
+    if (value == most) border = scan.TrueValue(x, y, z);
+  });
   result.minimum = std::numeric_limits<double>::infinity();
   result.maximum = -result.minimum;
   result.body_box = {size, Size3{}};
@@ -112,6 +121,10 @@ TYPED_TEST(StatisticsOf, NoiseInEveryLayout) {
         const Size3 size = scan.view.size;
         if (x < 2 || y < 1 || z < 1 || x == size[0] - 1 || y == size[1] - 1 || z >= size[2] - 3) value = border;
       });
+      const Size3 size = scan.view.size;
+      for (Index touched = dice.Chance(0.5) ? dice.Whole(0, 12) : 0; touched > 0; --touched) {  // by a body
+        scan.At(dice.Whole(0, size[0] - 1), dice.Whole(0, size[1] - 1), 0) = static_cast<TypeParam>(5);
+      }
     }
     if (dice.Chance(0.4)) {
       scan.view.slope = 1.75;

@@ -26,7 +26,8 @@ class IntensityStatistics:
 
     Args:
         background: Raw value of the surroundings: the constant border value if there is one, else the minimum.
-        has_border: Whether all outer faces of the volume (of axes with three voxels or more) hold one value.
+        has_border: Whether 19 of 20 voxels of the volume's outer faces (of axes with three voxels or more; those of an
+            edge count for each of its faces) hold one value.
         mean: Mean of the clipped foreground; of the clipped background if there is no foreground.
         std: Standard deviation of the clipped foreground, 0 if there is none.
         minimum: Smallest raw value; NaN if not `finite`.
@@ -53,7 +54,9 @@ def intensity_statistics(volume: Volume, rule: IntensityRule, *, threads: Thread
     """Statistics of `volume` under `rule`, reading it slab by slab.
 
     Foreground are the voxels that differ from the volume's constant border value, or, where its border is not constant,
-    those > 0 (method 4, "Intensity"). The figures do not depend on the number of `threads` (None: one).
+    those > 0 (method 4, "Intensity"). A border is constant although a body touches it with up to one voxel in 20: a
+    brain without its skull often reaches the lowest plane. The figures do not depend on the number of `threads` (None:
+    one).
     """
     found = _native.statistics(
         readable(volume),

@@ -24,6 +24,34 @@ def open_sided(seed=1):
     return np.random.default_rng(seed).integers(-500, 500, (9, 14, 8)).astype(np.float32)
 
 
+def touching(*, voxels, seed=2):
+    """A body inside a border of one value, and `voxels` voxels of it in the lowest plane: 1,128 are in the faces."""
+    array = np.full((16, 14, 11), -3.5, np.float32)
+    array[3:-3, 2:-2, 1:-2] = np.random.default_rng(seed).normal(0, 1, (10, 10, 8))
+    plane = array[1:-1, 1:-1, 0]
+    plane.flat = np.where(np.arange(plane.size) < voxels, 0.25, plane.ravel())
+    return array
+
+
+@pytest.mark.parametrize(("voxels", "constant"), [(0, True), (4, True), (55, True), (56, False)])
+@pytest.mark.parametrize("axes", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
+def test_a_body_may_touch_the_border(voxels, constant, axes):
+    array = np.ascontiguousarray(touching(voxels=voxels).transpose(axes))
+    found = intensity_statistics(Volume(array, np.eye(4)), IntensityRule())
+    assert found.has_border == constant
+    assert found.background == -3.5 if constant else array.min()
+    chosen = array[array != -3.5] if constant else array[array > 0]
+    np.testing.assert_allclose([found.mean, found.std], [chosen.mean(), chosen.std()], rtol=1e-5)
+
+
+def test_the_border_is_what_most_voxels_hold_not_the_first():
+    array = touching(voxels=0)
+    array[0, 0, 0] = 7.0
+    found = intensity_statistics(Volume(array, np.eye(4)), IntensityRule())
+    assert found.has_border
+    assert found.background == -3.5
+
+
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("layout", ["C", "F"])
 @pytest.mark.parametrize("count", [1, 3])
