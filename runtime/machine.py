@@ -9,11 +9,11 @@ import platform
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from cmc_sdk.runtime.backends.providers import GPU_PROVIDERS, probe_provider
 from cmc_sdk.runtime.backends.select import PRECISIONS_OF
+from cmc_sdk.runtime.processor import processor_name
 
 __all__ = ["BackendState", "MachineReport", "NvidiaState", "describe_machine", "examine_machine"]
 
@@ -115,7 +115,7 @@ def describe_machine() -> dict[str, Any]:
     packages = {name: _version(name) for name in PACKAGES}
     return {
         "platform": platform.platform(),
-        "processor": _processor(),
+        "processor": processor_name(),
         "python": platform.python_version(),
         "cores": _cores(),
         "packages": {name: found for name, found in packages.items() if found is not None},
@@ -124,16 +124,6 @@ def describe_machine() -> dict[str, Any]:
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _processor() -> str:
-    """The processor's name as Linux says it; elsewhere what Python knows."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())
 
 
 def _faults(packages: Mapping[str, str | None], backends: Mapping[str, BackendState]) -> list[str]:

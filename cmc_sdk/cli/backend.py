@@ -1,12 +1,13 @@
-"""The options `--backend` and `--precision`, the same in every command that has them."""
+"""The options `--backend` and `--precision`, the same in every command that has them, and what follows from them."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import click
 
-__all__ = ["BACKENDS", "PRECISIONS", "backend_option", "precision_option", "state_option"]
+__all__ = ["BACKENDS", "PRECISIONS", "backend_option", "precision_option", "prefer_instructions", "state_option"]
 
 BACKENDS = ("openvino", "onnxruntime", "onnxruntime-cuda", "onnxruntime-tensorrt", "tensorrt")
 PRECISIONS = ("f32", "fp16", "bf16", "int8")
@@ -31,3 +32,12 @@ state_option = click.option(
     metavar="DIR",
     help="The state folder with the engines of --backend tensorrt, filled by `cmc engine build`.",
 )
+
+
+def prefer_instructions(precisions: Collection[str]) -> None:
+    """Before a backend is opened: choose the process's instructions, if it is ours and computes in FP32 alone."""
+    from cmc_sdk.runtime.backends.instructions import prefer_for_f32
+
+    owner = click.get_current_context().obj or {}
+    if owner.get("own_process") and set(precisions) == {"f32"}:
+        prefer_for_f32()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from cmc_sdk.cli.backend import backend_option, precision_option, state_option
+from cmc_sdk.cli.backend import backend_option, precision_option, prefer_instructions, state_option
 from cmc_sdk.cli.console import emit_json, json_option, json_progress, progress_bar, stdout
 from cmc_sdk.cli.scans import ScanRequest, print_selection, scan_options
 from cmc_sdk.cli.tables import text_table
@@ -105,6 +105,7 @@ def command(
         check_result_folder(output)
     elif not plan:
         raise InputError("no folder to write was given", mend="give one with -o, or --plan to see what it would take")
+    prefer_instructions([precision])
     session = Session(
         bundle,
         trust=chosen_trust(trust, development=development),

@@ -55,11 +55,14 @@ def cmc(debug: bool) -> None:
 
 
 def main(arguments: list[str] | None = None) -> Any:
-    """Run `cmc` and exit: 0 done, 1 failed, 2 wrong use or bad input; 3, 4 and 130 as in `cmc_sdk.errors`."""
+    """Run `cmc` and exit: 0 done, 1 failed, 2 wrong use or bad input; 3, 4 and 130 as in `cmc_sdk.errors`.
+
+    Without `arguments` those of this process are taken, which then is the command's own.
+    """
     words = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in words[:1]
     try:
-        code = cmc.main(args=words, prog_name="cmc", standalone_mode=False)
+        code = cmc.main(args=words, prog_name="cmc", standalone_mode=False, obj={"own_process": arguments is None})
     except CmcError as error:
         _fail(str(error), error.exit_code, debug, error)
     except click.exceptions.Exit as error:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from cmc_sdk.cli.backend import BACKENDS, PRECISIONS
+from cmc_sdk.cli.backend import BACKENDS, PRECISIONS, prefer_instructions
 from cmc_sdk.cli.console import emit_json, json_option, progress_bar, stdout
 from cmc_sdk.cli.gate_table import gate_table
 from cmc_sdk.cli.scans import ScanRequest, print_selection, scan_options
@@ -90,6 +90,7 @@ def command(
     scans = images or study
     request = ScanRequest.parse(images=images, study=study, series=series, irregular=irregular) if scans else None
     opened, _ = admit(bundle, trust=chosen_trust(trust, development=development))
+    prefer_instructions(precisions or opened.manifest.gate)
     engines: list[TensorRtBackend] = []
     if state is not None:
         from cmc_sdk.runtime.tensorrt.proof import keep_word, unproved_backends

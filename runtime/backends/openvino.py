@@ -17,6 +17,7 @@ from cmc_sdk.bundle.precision import Precision
 from cmc_sdk.bundle.reader import Bundle
 from cmc_sdk.errors import BackendError
 from cmc_sdk.runtime.backends.graphs import CompiledGraph, GraphBackend, GraphFile
+from cmc_sdk.runtime.backends.instructions import instruction_limit
 from cmc_sdk.runtime.backends.protocol import Array
 from cmc_sdk.runtime.core import usable_threads
 
@@ -85,6 +86,9 @@ class OpenVinoBackend(GraphBackend):
     def __init__(
         self, bundle: Bundle, *, precision: Precision = "f32", threads: int | None = None, reason: str | None = None
     ) -> None:
+        limit = instruction_limit()
+        if limit is not None:
+            reason = f"{reason or 'chosen by name'}; instructions up to {limit}"
         super().__init__(bundle, precision=precision, threads=threads, reason=reason)
         self._streams = 1
         self._models: list[_Model] = []

@@ -33,6 +33,7 @@ def measure(job: dict[str, Any], *, started: float, say: Callable[[int, int], No
         As `Session`.
     """
     from cmc_sdk.bundle.reader import open_bundle
+    from cmc_sdk.runtime.backends.instructions import prefer_for_f32
     from cmc_sdk.runtime.benchmark.figures import BenchRun, ColdStart, Percentiles
     from cmc_sdk.runtime.benchmark.machine import clock_mhz
     from cmc_sdk.runtime.benchmark.timed import TimedBackend
@@ -42,6 +43,8 @@ def measure(job: dict[str, Any], *, started: float, say: Callable[[int, int], No
     from cmc_sdk.runtime.streams import best_streams, set_streams
     from cmc_sdk.runtime.synthetic import synthetic_case
 
+    if job["precision"] == "f32":
+        prefer_for_f32()
     _import_library(job["backend"])
     imported = time.monotonic()
     bundle = open_bundle(job["bundle"], policy=_policy(job))

@@ -131,6 +131,17 @@ def test_the_command_imports_neither_torch_nor_monai_nor_onnx(
     assert done.returncode == 0, done.stderr
 
 
+def test_the_record_says_what_openvino_was_kept_to(bundle: Path, scans: dict[str, Path], tmp_path: Path) -> None:
+    """In a process of its own: OpenVINO reads the variable once."""
+    out = tmp_path / "out"
+    words = [sys.executable, "-m", "cmc_sdk.cli", "infer", str(bundle), "--development", "-o", str(out)]
+    words += ["--image", f"ct={scans['ct']}", "--backend", "openvino"]
+    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((out / "record.json").read_text())["backend_reason"].endswith("; instructions up to AVX2")
+
+
 WATCH = """
 import os, sys
 def watch(event, arguments):
