@@ -14,7 +14,7 @@ from cmc_sdk.imaging.volume import Volume
 from cmc_sdk.training.data import check as check_module
 from cmc_sdk.training.data.check import check_datalist
 from cmc_sdk.training.data.datalist import Datalist, load_datalist
-from cmc_sdk.training.data.units import hounsfield_fault
+from cmc_sdk.training.data.values import hounsfield_fault
 from tests.data.scenes import oriented_affine, write_list
 
 SIZE = (12, 11, 10)
@@ -186,7 +186,7 @@ def test_registered_pairs(study):
     write_volume(Volume(label.stored[:, 1:], label.affine_mm), study["folder"] / "c0_mr_label.nii.gz")
     far = AFFINE.copy()
     far[2, 3] += 500
-    write_volume(Volume(ct(99), far), study["folder"] / "c1_mr.nii.gz")
+    write_volume(Volume(np.maximum(ct(99), 0), far), study["folder"] / "c1_mr.nii.gz")
     rewrite(study, "c2_mr_label.nii.gz", lambda voxels: np.roll(voxels, 5, axis=2))
     expected = {
         ("grids-of-pair-differ", "c0", "warning"),
@@ -248,6 +248,27 @@ def test_hounsfield_units(study, change, severity, part):
     else:
         assert [(fault.case, fault.severity) for fault in faults] == [("c1", severity)]
         assert part in faults[0].message
+
+
+@pytest.mark.parametrize(
+    ("change", "faulty"),
+    [
+        (lambda mr: mr, False),
+        (lambda mr: (mr - 50.0).astype(np.float32), True),  # much of it below 0, and no border of one value
+        (lambda mr: np.where(mr > 0, mr - 50.0, -50.0).astype(np.float32), False),
+    ],
+)
+def test_a_foreground_that_would_be_half_of_the_body(study, change, faulty):
+    image = read_volume(study["folder"] / "c2_mr.nii.gz").stored.astype(np.float32)
+    if faulty:
+        image += np.random.default_rng(0).uniform(0, 5, image.shape).astype(np.float32)
+    else:
+        image[0], image[-1], image[:, 0], image[:, -1], image[..., 0], image[..., -1] = [0] * 6
+    rewrite(study, "c2_mr.nii.gz", lambda _: change(image))
+    faults = [fault for fault in check_datalist(load(study)) if fault.code == "foreground"]
+    assert [(fault.case, fault.severity) for fault in faults] == ([("c2", "warning")] if faulty else [])
+    if faulty:
+        assert "% lies below 0" in faults[0].message
 
 
 def test_units_of_an_offset_scan_with_much_air():

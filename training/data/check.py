@@ -17,7 +17,7 @@ from cmc_sdk.imaging.volume import Volume
 from cmc_sdk.training.data.datalist import Case, Datalist
 from cmc_sdk.training.data.labels import allowed_values, class_counts, describe_grid, values_outside
 from cmc_sdk.training.data.structure import Fault, structural_faults
-from cmc_sdk.training.data.units import hounsfield_fault
+from cmc_sdk.training.data.values import foreground_fault, hounsfield_fault
 
 __all__ = ["check_datalist"]
 
@@ -110,6 +110,9 @@ class _CaseCheck:
             found = hounsfield_fault(values, low=low, high=high)
             if found is not None:
                 yield self._fault("unit", f"{image.name}: {found.message}", found.mend, warn=found.unsure)
+        found = foreground_fault(image, rule=rule)
+        if found is not None:
+            yield self._fault("foreground", f"{image.name}: {found.message}", found.mend, warn=found.unsure)
 
     def _label(self, label: Volume, image: Volume | None, modality: str) -> Iterator[Fault]:
         if image is not None and not label.same_grid(image):
