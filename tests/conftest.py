@@ -11,6 +11,12 @@ import pytest
 if TYPE_CHECKING:
     from tests.export.exported import Exported
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Each process of tests takes its share of the cores: torch's threads spin while they wait for each other, and where
+    # they are more than the cores, a norm of a few voxels takes milliseconds.
+    share = max(1, (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
+    os.environ.setdefault("OMP_NUM_THREADS", str(share))
+
 
 @pytest.fixture(scope="session")
 def test_data() -> Path:

@@ -28,8 +28,11 @@ def open_side(name: str, precision: str, *, case: Case, paths: SidePaths) -> Seg
         torch.set_num_threads(case.threads)
         backend = TorchBackend(load_network(paths.network).eval(), precision=precision)
         return Segmenter(case_spec(case), backend, threads=case.threads)
+    from cmc_sdk.runtime.backends.instructions import prefer_for_f32
     from cmc_sdk.runtime.session import Session
 
+    if precision == "f32":
+        prefer_for_f32()  # as `cmc infer` does
     choice: Any = name
     kind: Any = precision
     return Session(paths.bundle, trust="development", backend=choice, precision=kind, threads=case.threads)

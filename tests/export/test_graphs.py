@@ -182,6 +182,7 @@ def test_the_base_preset_exports_and_equals_torch() -> None:
     np.testing.assert_allclose(run_graph(decoder, inputs)["logits"], logits, atol=1e-3 * np.abs(logits).max())
 
 
+@pytest.mark.slow
 def test_a_module_that_keeps_its_batch() -> None:
     content = export_module(
         torch.nn.Conv3d(1, 2, kernel_size=1),

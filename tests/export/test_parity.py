@@ -106,6 +106,7 @@ class Changed:
         ).require()
 
 
+@pytest.mark.slow
 def test_swapped_channels_are_refused_with_class_and_figure(exported: Exported, tmp_path: Path) -> None:
     with pytest.raises(ParityError, match=r"onnxruntime f32, mr of patient with ct \+ mr: class liver: "):
         Changed(tmp_path, exported).gate(swap_channels)

@@ -153,7 +153,10 @@ def plant(value: float, *, only_when: Callable[[Array], bool]) -> Callable[[Arra
     return change
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize("value", [np.nan, pytest.param(np.inf, marks=SLOW), pytest.param(-np.inf, marks=SLOW)])
 def test_one_value_that_is_not_finite_in_one_window_is_refused(exported: Exported, value: float) -> None:
     seen: list[int] = []
 
@@ -165,6 +168,7 @@ def test_one_value_that_is_not_finite_in_one_window_is_refused(exported: Exporte
     assert "candidate f32: 1 values of logits of decoder_mr are not finite" in report.faults
 
 
+@pytest.mark.slow
 def test_harm_on_a_stress_scan_alone_is_refused(exported: Exported) -> None:
     """A backend that overflows where a window holds one bright voxel in nothing, and labels patients well."""
 

@@ -38,7 +38,10 @@ def test_instance_norm_is_as_exact_as_torch(size: tuple[int, int, int], mean: fl
         np.testing.assert_allclose(given, np.repeat(exact.numpy(), batch, axis=0), atol=2e-4 if mean else 1e-5)
 
 
-@pytest.mark.parametrize("value", [0.1, -7.3, 1e4])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize("value", [0.1, pytest.param(-7.3, marks=SLOW), pytest.param(1e4, marks=SLOW)])
 def test_a_map_of_one_value_becomes_the_bias_and_nothing_else(value: float) -> None:
     """Any rest is made 300 times as large by the next norm, and again by the one after it."""
     module = InstanceNorm(4).eval()

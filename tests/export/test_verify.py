@@ -72,6 +72,7 @@ def test_one_backend_alone(exported: Exported) -> None:
     assert {run.backend for run in openvino.gates["f32"].runs} == {"openvino"}
 
 
+@pytest.mark.slow
 def test_without_onnx_runtime_the_report_says_who_stands_in(
     exported: Exported, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,6 +116,7 @@ def test_other_golden_labels_fail_with_class_and_place(exported: Exported, tmp_p
     assert fault.endswith("liver and spleen had changed places (beside the golden labels)")
 
 
+@pytest.mark.slow
 def test_a_backend_that_comes_with_the_device_is_held_to_its_limits(exported: Exported) -> None:
     class Engine:
         """ONNX Runtime, with one class suppressed."""

@@ -97,6 +97,7 @@ def test_each_pair_is_measured_in_a_process_of_its_own(bundle):
     assert json.dumps(document)
 
 
+@pytest.mark.slow
 def test_a_pair_that_fails_does_not_take_the_others_with_it(bundle, monkeypatch, tmp_path):
     import shutil
 

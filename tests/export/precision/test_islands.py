@@ -43,6 +43,7 @@ def test_a_padded_attention_has_a_log_sum_exp_and_a_softmax() -> None:
     assert not set(found["padded_logsumexp"].nodes) & set(found["attention_softmax"].nodes)
 
 
+@pytest.mark.slow
 def test_between_the_products_everything_belongs_to_one_of_the_two() -> None:
     view = view_of(attention_graph())
     known = {name for candidate in find_candidates(view) for name in candidate.nodes}
