@@ -32,8 +32,8 @@ _DELICATE = frozenset(
 )
 _BEFORE_SOFTMAX = MOVEMENT | {"Add", "Sub", "Max", "Exp", "Log", "Abs", "Neg", "ReduceMax", "ReduceSum", "Concat"}
 _BEFORE_PRODUCT = MOVEMENT | {"Mul", "Div", "Reciprocal", "Sqrt", "Max", "Clip", "Add", "Pow", "ReduceSum", "ReduceL2"}
-_MEANS = frozenset({"AveragePool", "ReduceMean"})
-_AFTER_SQUARE = _MEANS | {"Add", "Sqrt", "Reciprocal", "Mul"}
+_TO_MEAN = frozenset({"AveragePool", "ReduceMean", "Slice", "Sub", "Add"})
+_AFTER_SQUARE = frozenset({"AveragePool", "ReduceMean", "Add", "Sqrt", "Reciprocal", "Neg", "Mul"})
 
 
 @dataclass(frozen=True)
@@ -120,39 +120,43 @@ def _correlation(softmax: onnx.NodeProto, *, view: GraphView) -> set[str]:
     return _without_shore({*before, *(node.name for node in chain)}, view=view)
 
 
-def _corner_taken_off(values: str, *, view: GraphView) -> set[str]:
-    """The nodes that take the value of one corner off all others, if `values` is what they leave."""
-    shift = view.producer.get(values)
-    if shift is None or shift.op_type != "Sub":
-        return set()
-    corner = view.producer.get(shift.input[1])
-    if corner is None or corner.op_type != "Slice" or corner.input[0] != shift.input[0]:
-        return set()
-    return {shift.name, corner.name}
+def _mean_of(values: str, mean: str, *, view: GraphView) -> set[str]:
+    """The nodes that make `mean` of `values` alone; none if it is made of anything else."""
+    found: set[str] = set()
+    waiting = [mean]
+    while waiting:
+        value = waiting.pop()
+        if value == values or view.is_weight(value):
+            continue
+        maker = view.producer.get(value)
+        if maker is None or maker.op_type not in _TO_MEAN:
+            return set()
+        if maker.name not in found:
+            found.add(maker.name)
+            waiting += maker.input
+    return found if any(view.nodes[name].op_type == "ReduceMean" for name in found) else set()
 
 
 def _staged_norm(centring: onnx.NodeProto, *, view: GraphView) -> set[str]:
-    """The nodes of an instance norm that is written in stages, from the node that takes the mean off; or none."""
+    """The nodes of an instance norm that is written in stages, from the node that centres its squares; or none."""
     values, mean = centring.input
-    if mean not in view.producer or view.producer[mean].op_type != "ReduceMean":
-        return set()
-    means = view.upstream(view.producer[mean], through=_MEANS)
-    if next(iter(means.values())).input[0] != values:
-        return set()
+    means = _mean_of(values, mean, view=view)
     centred = centring.output[0]
     square = next(
         (n for n in view.takers(centring) if n.op_type == "Mul" and list(n.input) == [centred, centred]), None
     )
-    if square is None:
+    if not means or square is None:
         return set()
-    found, node = {*means, *_corner_taken_off(values, view=view), centring.name, square.name}, square
+    found, node = {*means, centring.name, square.name}, square
     while True:
         takers = view.takers(node)
         if len(takers) != 1 or takers[0].op_type not in _AFTER_SQUARE:
             return set()
         node = takers[0]
         found.add(node.name)
-        if node.op_type == "Mul" and centred in node.input:
+        again = next((maker for maker in view.makers(node) if list(maker.input) == [mean, values]), None)
+        if node.op_type == "Mul" and again is not None:
+            found.add(again.name)
             break
     takers = view.takers(node)
     if len(takers) == 1 and takers[0].op_type == "Add" and any(view.is_weight(value) for value in takers[0].input):

@@ -123,8 +123,8 @@ class OpenVinoBackend(GraphBackend):
         settings: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": "bf16" if self.precision == "bf16" else "f32",
             "EXECUTION_MODE_HINT": "ACCURACY",
-            # Each graph would bind its streams to the first cores: one window's encoder and another's decoder then share
-            # a core while the next one idles. Six per cent of a case on two cores.
+            # Each graph would bind its streams to the first cores: one window's encoder and another's decoder then
+            # share a core while the next one idles. Six per cent of a case on two cores.
             "ENABLE_CPU_PINNING": False,
         }
         if self.threads is not None:
