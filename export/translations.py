@@ -52,13 +52,34 @@ def _instance_norm(
     taking the two for one.
     """
     size = [int(count) for count in input.shape[2:]]
-    mean = _mean_from_corner(input, size)
-    centred = op.Sub(input, mean)
+    source, factor = _scaled_channel(input)
+    mean = _mean_from_corner(source, size)
+    centred = op.Sub(source, mean)
     variance = _staged_mean(op.Mul(centred, centred), size)
+    if factor is not None:
+        variance = op.Mul(variance, op.Mul(factor, factor))
     scale = op.Reciprocal(op.Sqrt(op.Add(variance, op.Constant(value_float=eps))))
+    if factor is not None:
+        scale = op.Mul(scale, factor)
     scale = op.Neg(scale if weight is None else op.Mul(scale, op.Unsqueeze(weight, _axes(size))))
-    normalised = op.Mul(op.Sub(mean, input), scale)
+    normalised = op.Mul(op.Sub(mean, source), scale)
     return normalised if bias is None else op.Add(normalised, op.Unsqueeze(bias, _axes(size)))
+
+
+def _scaled_channel(values: Any) -> tuple[Any, Any]:
+    """(x, w) where `values` is one channel x (B, 1, …) times w (C, 1, …) plus a bias; else (values, None).
+
+    Such is the way past the first block of a decoder. Its statistics are those of the one channel, and what a norm
+    takes off again, the bias, need not be added.
+    """
+    maker = values.producer()
+    if maker is None or maker.op_type != "Conv":
+        return values, None
+    source, kernel = maker.inputs[0], maker.inputs[1]
+    one_channel = list(source.shape[1:]) == [1, *values.shape[2:]]
+    if not one_channel or any(size != 1 for size in kernel.shape[1:]):
+        return values, None
+    return source, op.Squeeze(kernel, _axes([1]))
 
 
 def _mean_from_corner(values: Any, size: Sequence[int]) -> Any:

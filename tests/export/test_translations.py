@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -36,6 +37,32 @@ def test_instance_norm_is_as_exact_as_torch(size: tuple[int, int, int], mean: fl
         repeated = np.repeat(image.numpy(), batch, axis=0)
         (given,) = onnxruntime.InferenceSession(content).run(None, {"x": repeated})
         np.testing.assert_allclose(given, np.repeat(exact.numpy(), batch, axis=0), atol=2e-4 if mean else 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("conv", "merged"),
+    [
+        (nn.Conv3d(1, 4, kernel_size=1), True),
+        (nn.Conv3d(1, 4, kernel_size=3, padding=1), False),
+        (nn.Conv3d(4, 4, kernel_size=1, groups=4), False),
+    ],
+)
+@pytest.mark.slow
+def test_a_norm_of_multiples_of_one_channel_is_that_of_the_channel(conv: nn.Conv3d, merged: bool) -> None:
+    norm = InstanceNorm(4)
+    with torch.no_grad():
+        conv.weight.mul_(torch.tensor([1.0, -3.0, 1e-3, 0.0]).reshape(4, 1, 1, 1, 1))
+        norm.weight.copy_(torch.tensor([1.0, -0.5, 2.0, 0.1]))
+        norm.bias.copy_(torch.tensor([0.0, 1.0, -1.0, 0.5]))
+    module = nn.Sequential(conv, norm).eval()
+    image = half_air((32, 24, 20))[:, : conv.in_channels]
+    with torch.no_grad():
+        exact = module.double()(image.double()).numpy()
+    content = export_module(module.float(), inputs={"x": image}, outputs=("y",), name="norm.onnx")
+    assert ("Conv" not in [node.op_type for node in onnx.load_model_from_string(content).graph.node]) is merged
+    (given,) = onnxruntime.InferenceSession(content).run(None, {"x": image.numpy()})
+    # What a convolution rounds of a channel of little spread, a norm makes large.
+    np.testing.assert_allclose(given, exact, atol=2e-5 if merged else 1e-3)
 
 
 SLOW = pytest.mark.slow
