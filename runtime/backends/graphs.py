@@ -22,7 +22,7 @@ from cmc_sdk.runtime.core import usable_threads
 __all__ = ["CompiledGraph", "GraphBackend", "GraphFile", "find_graph", "read_graph"]
 
 
-# Graphs of this many bytes together are compiled beside each other; larger ones fill the processor alone, and memory.
+# Graphs are compiled beside each other where all but the largest come to no more bytes than this: more fill memory.
 _SMALL_BYTES = 256 << 20
 
 
@@ -124,7 +124,8 @@ class GraphBackend:
             for name in modalities
         ]
         sizes = {entry.path: entry.size for entry in self.bundle.manifest.files}
-        if sum(sizes[graph.weights or graph.path] for graph in graphs) > _SMALL_BYTES:
+        by_graph = [sizes[graph.weights or graph.path] for graph in graphs]
+        if sum(by_graph) - max(by_graph) > _SMALL_BYTES:
             for graph in graphs:
                 self._ready(graph).prepare(batch)
             return

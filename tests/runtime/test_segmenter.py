@@ -174,15 +174,26 @@ def test_voxels_that_are_not_finite_are_refused(bad):
     assert network.encoded == []  # before anything runs
 
 
-def test_logits_that_are_not_finite_are_refused():
+@pytest.mark.parametrize("values", [(np.nan,), (np.inf,), (-np.inf,), (np.inf, -np.inf)])
+def test_logits_that_are_not_finite_are_refused(values):
     class Broken(StubBackend):
         def decode(self, modality, **given):
             logits = super().decode(modality, **given)
-            logits[0, 1, 2, 3, 4] = np.nan
+            logits[0, 1, 2, 3, : len(values)] = values
             return logits
 
     with pytest.raises(BackendError, match="not finite"):
         Segmenter(make_spec(), Broken()).infer({"ct": ct()})
+
+
+def test_finite_logits_whose_sum_is_not_are_taken():
+    class Large(StubBackend):
+        def decode(self, modality, **given):
+            logits = super().decode(modality, **given)
+            logits[0, 1, 2, 3, :4] = np.finfo(np.float32).max
+            return logits
+
+    assert Segmenter(make_spec(), Large()).infer({"ct": ct()}).labels["ct"].size_vox == ct().size_vox
 
 
 def never_constant(patch):
