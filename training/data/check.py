@@ -110,7 +110,7 @@ class _CaseCheck:
             found = hounsfield_fault(values, low=low, high=high)
             if found is not None:
                 yield self._fault("unit", f"{image.name}: {found.message}", found.mend, warn=found.unsure)
-        found = foreground_fault(image, rule=rule)
+        found = foreground_fault(image, values, rule=rule)
         if found is not None:
             yield self._fault("foreground", f"{image.name}: {found.message}", found.mend, warn=found.unsure)
 

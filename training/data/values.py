@@ -67,18 +67,23 @@ def hounsfield_fault(values: npt.NDArray[Any], *, low: float, high: float) -> Va
     return None
 
 
-def foreground_fault(image: Volume, *, rule: IntensityRule) -> ValueFault | None:
+def foreground_fault(image: Volume, values: npt.NDArray[Any], *, rule: IntensityRule) -> ValueFault | None:
     """Look whether the foreground, of which mean and deviation are taken, can be the body.
 
     Without a border of one value all that lies above 0 counts as foreground: right where background is 0 and noise,
     and half of the body where a scan was shifted to a mean of 0.
+
+    Args:
+        image: The scan.
+        values: Its true values, (X, Y, Z).
+        rule: Of its modality.
 
     Returns:
         None where nothing speaks against it, or `rule` does not ask for the foreground.
     """
     if rule.scale != "zscore" or rule.unit == "HU" or intensity_statistics(image, rule).has_border:
         return None
-    below = float((image.data < 0).mean())
+    below = float((values < 0).mean())
     if below <= _MOST_BELOW:
         return None
     return ValueFault(
