@@ -31,7 +31,7 @@ from cmc_sdk.imaging.nifti import read_volume
 from cmc_sdk.imaging.volume import Volume
 from cmc_sdk.runtime.backends.select import installed_backends
 from cmc_sdk.runtime.core import gaussian_axes, intensity_statistics, normalise, normalised_background, sample_window
-from cmc_sdk.runtime.plan import Group, plan_groups
+from cmc_sdk.runtime.labelling.groups import Group, plan_groups
 from cmc_sdk.runtime.segmenter import Segmenter
 from cmc_sdk.runtime.session import Session
 from cmc_sdk.training.data import Case, load_datalist

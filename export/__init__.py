@@ -10,17 +10,17 @@ if TYPE_CHECKING:
     from cmc_sdk.export.bundle import export_bundle as export_bundle
     from cmc_sdk.export.bundle import export_network as export_network
     from cmc_sdk.export.released import export_released as export_released
-    from cmc_sdk.runtime.verify import VerifyReport as VerifyReport
-    from cmc_sdk.runtime.verify import verify_bundle as verify_bundle
+    from cmc_sdk.runtime.gate.verify import VerifyReport as VerifyReport
+    from cmc_sdk.runtime.gate.verify import verify_bundle as verify_bundle
 
 __all__ = ["VerifyReport", "export_bundle", "export_network", "export_released", "verify_bundle"]
 
 _HOMES = {
-    "VerifyReport": "cmc_sdk.runtime.verify",
+    "VerifyReport": "cmc_sdk.runtime.gate.verify",
     "export_bundle": "cmc_sdk.export.bundle",
     "export_network": "cmc_sdk.export.bundle",
     "export_released": "cmc_sdk.export.released",
-    "verify_bundle": "cmc_sdk.runtime.verify",
+    "verify_bundle": "cmc_sdk.runtime.gate.verify",
 }
 
 

@@ -21,10 +21,10 @@ from cmc_sdk.export.golden import golden_case
 from cmc_sdk.export.graphs import export_graphs
 from cmc_sdk.export.parity import ParityCase, ParityReport, measure_parity
 from cmc_sdk.export.provenance import provenance_of
-from cmc_sdk.runtime.backends.protocol import Backend
+from cmc_sdk.runtime.backends.base import Backend
 from cmc_sdk.runtime.backends.select import BackendName, installed_backends
-from cmc_sdk.runtime.golden import INDEX_PATH, GoldenCase, GoldenRun, encode_volume, write_index
-from cmc_sdk.runtime.parity_case import Answer
+from cmc_sdk.runtime.gate.case import Answer
+from cmc_sdk.runtime.gate.golden import INDEX_PATH, GoldenCase, GoldenRun, encode_volume, write_index
 from cmc_sdk.training.data import load_datalist
 from cmc_sdk.training.engine import Run, load_run
 from cmc_sdk.training.engine.torch_backend import TorchBackend

@@ -11,7 +11,7 @@ from cmc_sdk.export.parity import ParityCase
 from cmc_sdk.imaging.nifti import read_volume
 from cmc_sdk.imaging.volume import Volume
 from cmc_sdk.runtime.core import model_grid, window_starts
-from cmc_sdk.runtime.plan import Pairing
+from cmc_sdk.runtime.labelling.groups import Pairing
 from cmc_sdk.training.data import Case, Datalist
 
 __all__ = ["MAX_WINDOWS", "crop_volume", "real_cases"]

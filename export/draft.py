@@ -15,7 +15,7 @@ from cmc_sdk.errors import BackendError
 from cmc_sdk.export.editions import Edition, Material
 from cmc_sdk.export.graphs import ExportedGraph
 from cmc_sdk.export.parity import measure_parity
-from cmc_sdk.runtime.backends.protocol import Backend
+from cmc_sdk.runtime.backends.base import Backend
 from cmc_sdk.runtime.backends.select import BackendName
 from cmc_sdk.runtime.session import Session
 

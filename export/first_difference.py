@@ -9,10 +9,10 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from cmc_sdk.runtime.backends.protocol import Array, Backend
-from cmc_sdk.runtime.parity import ParityReport
-from cmc_sdk.runtime.parity_case import ParityCase
-from cmc_sdk.runtime.reference import BackendReference
+from cmc_sdk.runtime.backends.base import Array, Backend
+from cmc_sdk.runtime.gate.case import ParityCase
+from cmc_sdk.runtime.gate.reference import BackendReference
+from cmc_sdk.runtime.gate.run import ParityReport
 from cmc_sdk.runtime.segmenter import Segmenter
 
 __all__ = ["NodeDifference", "explain_difference", "first_difference"]

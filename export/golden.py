@@ -8,13 +8,13 @@ import numpy as np
 
 from cmc_sdk.bundle.manifest import ModelSpec
 from cmc_sdk.imaging.volume import Volume
-from cmc_sdk.runtime.backends.protocol import Backend
-from cmc_sdk.runtime.golden import decode_volume, encode_volume
-from cmc_sdk.runtime.parity_case import ParityCase
-from cmc_sdk.runtime.reference import MARGINS
+from cmc_sdk.runtime.backends.base import Backend
+from cmc_sdk.runtime.gate.case import ParityCase
+from cmc_sdk.runtime.gate.golden import decode_volume, encode_volume
+from cmc_sdk.runtime.gate.reference import MARGINS
+from cmc_sdk.runtime.gate.undecided import undecided_voxels
+from cmc_sdk.runtime.scans.synthetic import synthetic_case
 from cmc_sdk.runtime.segmenter import Segmenter
-from cmc_sdk.runtime.synthetic import synthetic_case
-from cmc_sdk.runtime.undecided import undecided_voxels
 
 __all__ = ["golden_case"]
 

@@ -11,13 +11,13 @@ from cmc_sdk.bundle.manifest import ModelSpec
 from cmc_sdk.bundle.precision import GateLimits
 from cmc_sdk.errors import InterruptError
 from cmc_sdk.export.first_difference import explain_difference
-from cmc_sdk.runtime.backends.protocol import Backend
-from cmc_sdk.runtime.parity import ParityReport, run_gate
-from cmc_sdk.runtime.parity_case import Answer, ParityCase, Subset
-from cmc_sdk.runtime.probes import ComparingBackend, OutputDifference
-from cmc_sdk.runtime.reference import BackendReference
+from cmc_sdk.runtime.backends.base import Backend
+from cmc_sdk.runtime.gate.case import Answer, ParityCase, Subset
+from cmc_sdk.runtime.gate.probes import ComparingBackend, OutputDifference
+from cmc_sdk.runtime.gate.reference import BackendReference
+from cmc_sdk.runtime.gate.run import ParityReport, run_gate
+from cmc_sdk.runtime.gate.stress import stress_cases
 from cmc_sdk.runtime.segmenter import Segmenter
-from cmc_sdk.runtime.stress import stress_cases
 
 __all__ = ["ParityCase", "ParityReport", "compare_outputs", "measure_parity"]
 

@@ -18,19 +18,19 @@ from cmc_sdk.errors import DataError, InputError
 from cmc_sdk.imaging.dicom.source import DicomSource
 from cmc_sdk.imaging.read import read_image
 from cmc_sdk.imaging.volume import Volume
-from cmc_sdk.runtime.backends.protocol import Backend, CalibratedBackend
+from cmc_sdk.runtime.backends.base import Backend, CalibratedBackend
 from cmc_sdk.runtime.core import IntensityStatistics, Threads, intensity_statistics, usable_threads
-from cmc_sdk.runtime.cost import CoreRates, SessionCost, measure_core, measure_session
-from cmc_sdk.runtime.limits import Clock, Limits
-from cmc_sdk.runtime.memory import peak_rss_bytes
-from cmc_sdk.runtime.pipeline import Labelled, label_group
-from cmc_sdk.runtime.plan import Group, Pairing, plan_groups
-from cmc_sdk.runtime.planner import RunPlan, choose_plan
-from cmc_sdk.runtime.quality import judge
-from cmc_sdk.runtime.record import BundleIdentity, GroupRecord, QualityRecord, RunRecord, input_record
-from cmc_sdk.runtime.result import Quality, Result
-from cmc_sdk.runtime.runner import StageSeconds
-from cmc_sdk.runtime.streams import best_streams, set_streams
+from cmc_sdk.runtime.host.memory import peak_rss_bytes
+from cmc_sdk.runtime.labelling.groups import Group, Pairing, plan_groups
+from cmc_sdk.runtime.labelling.label_group import Labelled, label_group
+from cmc_sdk.runtime.labelling.queue import best_streams, set_streams
+from cmc_sdk.runtime.labelling.runner import StageSeconds
+from cmc_sdk.runtime.planning.cost import CoreRates, SessionCost, measure_core, measure_session
+from cmc_sdk.runtime.planning.limits import Clock, Limits
+from cmc_sdk.runtime.planning.run_plan import RunPlan, choose_plan
+from cmc_sdk.runtime.results.quality import judge
+from cmc_sdk.runtime.results.record import BundleIdentity, GroupRecord, QualityRecord, RunRecord, input_record
+from cmc_sdk.runtime.results.result import Quality, Result
 
 __all__ = ["Image", "Quality", "Result", "Segmenter"]
 
@@ -93,7 +93,7 @@ class Segmenter:
         Args:
             images: Any non-empty subset of the network's modalities: volumes, or paths of NIfTI files or of DICOM
                 files, folders and zips that hold one volume.
-            pairing: How scans relate; see `cmc_sdk.runtime.plan.plan_groups`.
+            pairing: How scans relate; see `cmc_sdk.runtime.labelling.groups.plan_groups`.
             batch: Windows in one call of the network; with limits the plan decides.
             progress: Called with ("windows", done, total).
             cancel: Asked before each window; True ends the run.

@@ -8,8 +8,8 @@ from cmc_sdk.bundle.reader import Bundle, open_bundle
 from cmc_sdk.bundle.trust import Trust, Verdict, require_trust
 from cmc_sdk.errors import TrustError
 from cmc_sdk.runtime.backends.select import BackendChoice, PrecisionChoice, open_backend
-from cmc_sdk.runtime.limits import Limits, parse_bytes, parse_seconds
-from cmc_sdk.runtime.record import BundleIdentity
+from cmc_sdk.runtime.planning.limits import Limits, parse_bytes, parse_seconds
+from cmc_sdk.runtime.results.record import BundleIdentity
 from cmc_sdk.runtime.segmenter import Segmenter
 
 __all__ = ["Session", "admit"]

@@ -21,8 +21,8 @@ from benchmarks.inference.children import run_child, run_module
 from cmc_sdk.errors import DeadlineError, PlanError
 from cmc_sdk.files import atomic_file
 from cmc_sdk.imaging.volume import Volume
-from cmc_sdk.runtime.limits import Limits
-from cmc_sdk.runtime.memory import PeakWatch
+from cmc_sdk.runtime.host.memory import PeakWatch
+from cmc_sdk.runtime.planning.limits import Limits
 from cmc_sdk.runtime.segmenter import Segmenter
 
 RESULTS = Path(__file__).parents[1] / "results" / "contract.json"

@@ -22,7 +22,7 @@ def main(bundle: Path | None, size: tuple[int, int, int], threads: int) -> None:
     from cmc_sdk.bundle.manifest import Grid, ModalitySpec, ModelSpec
     from cmc_sdk.imaging.classes import ClassTable
     from cmc_sdk.imaging.volume import Volume
-    from cmc_sdk.runtime.limits import Limits
+    from cmc_sdk.runtime.planning.limits import Limits
     from cmc_sdk.runtime.segmenter import Segmenter
     from cmc_sdk.runtime.session import Session
 

@@ -50,8 +50,8 @@ def main(size: tuple[int, int, int], oblique: bool, slice_mm: float, threads: in
     from cmc_sdk.bundle.manifest import IntensityRule
     from cmc_sdk.imaging.volume import Volume
     from cmc_sdk.runtime import core
-    from cmc_sdk.runtime.memory import peak_rss_bytes, rss_bytes
-    from cmc_sdk.runtime.record import hash_volume
+    from cmc_sdk.runtime.host.memory import peak_rss_bytes, rss_bytes
+    from cmc_sdk.runtime.results.record import hash_volume
 
     logits = make_logits()
     stored = make_scan(size)

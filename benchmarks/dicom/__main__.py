@@ -53,7 +53,7 @@ def main() -> int:
 def _scan(folder: Path) -> dict[str, float]:
     from pydicom import dcmread
 
-    from cmc_sdk.imaging.dicom.scan import scan_dicom
+    from cmc_sdk.imaging.dicom.reading.scan import scan_dicom
 
     def pydicom_alone() -> int:
         return len([dcmread(path, stop_before_pixels=True).SOPInstanceUID for path in sorted(folder.iterdir())])

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from cmc_sdk.errors import CmcError
-from cmc_sdk.imaging.dicom.read import read_series
-from cmc_sdk.imaging.dicom.scan import scan_dicom
+from cmc_sdk.imaging.dicom.reading.read_series import read_series
+from cmc_sdk.imaging.dicom.reading.scan import scan_dicom
 
 
 def main() -> None:

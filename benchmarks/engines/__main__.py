@@ -21,7 +21,7 @@ import click
 
 from benchmarks.inference.__main__ import cpu_model
 from cmc_sdk.files import atomic_file
-from cmc_sdk.runtime.tensorrt.engines import BuildReport, build_engines
+from cmc_sdk.runtime.backends.tensorrt.engines import BuildReport, build_engines
 
 TARGETS = ("sm80", "sm86", "sm89", "sm120", "sm75")
 RESULTS = Path(__file__).parents[1] / "results" / "engines.json"

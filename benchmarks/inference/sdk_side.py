@@ -15,7 +15,7 @@ from benchmarks.inference.case import Case, SidePaths, StandIn, case_spec
 def main(folder: Path, output: Path) -> None:
     """Label the scan in FOLDER and write what `cmc infer` writes."""
     from cmc_sdk.imaging.nifti import read_volume
-    from cmc_sdk.runtime.result_folder import write_result
+    from cmc_sdk.runtime.output.folder import write_result
     from cmc_sdk.runtime.segmenter import Segmenter
 
     case = Case.read(folder)

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cmc_sdk.cli.console import emit_json, json_option, stdout
+from cmc_sdk.cli.terminal.console import emit_json, json_option, stdout
 
 if TYPE_CHECKING:
-    from cmc_sdk.runtime.machine import MachineReport
+    from cmc_sdk.runtime.doctor import MachineReport
 
 EPILOG = "Example: cmc doctor --json"
 
@@ -21,7 +21,7 @@ def command(as_json: bool) -> None:
 
     Exit code 0: no fault; 1: a fault was found.
     """
-    from cmc_sdk.runtime.machine import examine_machine
+    from cmc_sdk.runtime.doctor import examine_machine
 
     report = examine_machine()
     if as_json:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from cmc_sdk.cli.console import emit_json, json_option, progress_bar, stdout
-from cmc_sdk.cli.tables import text_table
-from cmc_sdk.cli.trusting import chosen_trust, trust_options
+from cmc_sdk.cli.options.trust import chosen_trust, trust_options
+from cmc_sdk.cli.terminal.console import emit_json, json_option, progress_bar, stdout
+from cmc_sdk.cli.terminal.tables import text_table
 
 if TYPE_CHECKING:
-    from cmc_sdk.runtime.tensorrt.engines import BuildReport
-    from cmc_sdk.runtime.tensorrt.store import EngineRecord
+    from cmc_sdk.runtime.backends.tensorrt.engines import BuildReport
+    from cmc_sdk.runtime.backends.tensorrt.store import EngineRecord
 
 state_option = click.option(
     "--state",
@@ -82,8 +82,8 @@ def build(
 
     Exit code 0: all are there; 1: at least one was refused, and is named.
     """
-    from cmc_sdk.runtime.limits import parse_bytes
-    from cmc_sdk.runtime.tensorrt.engines import build_engines
+    from cmc_sdk.runtime.backends.tensorrt.engines import build_engines
+    from cmc_sdk.runtime.planning.limits import parse_bytes
 
     with progress_bar(quiet=as_json) as progress:
         report = build_engines(
@@ -109,8 +109,8 @@ def build(
 @json_option
 def list_(state: Path, as_json: bool) -> None:
     """List the engines of a state folder. Exit code 1: one of them was changed, and is named."""
-    from cmc_sdk.runtime.tensorrt.engines import list_engines
-    from cmc_sdk.runtime.tensorrt.store import EngineRecord
+    from cmc_sdk.runtime.backends.tensorrt.engines import list_engines
+    from cmc_sdk.runtime.backends.tensorrt.store import EngineRecord
 
     found = list_engines(state)
     records = [item for item in found if isinstance(item, EngineRecord)]
@@ -136,7 +136,7 @@ def check(bundle: Path, state: Path, trust: Path | None, development: bool, as_j
 
     Exit code 0: all that are stored are sound, and where there is a device it can run them; 1: otherwise.
     """
-    from cmc_sdk.runtime.tensorrt.check import check_engines
+    from cmc_sdk.runtime.backends.tensorrt.check import check_engines
 
     report = check_engines(bundle, state=state, trust=chosen_trust(trust, development=development))
     if as_json:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from cmc_sdk.cli.console import emit_json, json_option, progress_bar, stdout
-from cmc_sdk.cli.tables import text_table
-from cmc_sdk.cli.trusting import chosen_trust, trust_options
+from cmc_sdk.cli.options.trust import chosen_trust, trust_options
+from cmc_sdk.cli.terminal.console import emit_json, json_option, progress_bar, stdout
+from cmc_sdk.cli.terminal.tables import text_table
 from cmc_sdk.errors import InputError
 
 if TYPE_CHECKING:

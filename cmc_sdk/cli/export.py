@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cmc_sdk.cli.console import emit_json, json_option, progress_bar, stdout
+from cmc_sdk.cli.terminal.console import emit_json, json_option, progress_bar, stdout
 
 if TYPE_CHECKING:
     from cmc_sdk.bundle.manifest import Manifest
@@ -96,7 +96,7 @@ def command(
 
 def _print(output: Path, *, manifest: Manifest, document: Mapping[str, Any]) -> None:
     from cmc_sdk.cli.info import print_parity
-    from cmc_sdk.cli.islands import print_islands
+    from cmc_sdk.cli.terminal.islands import print_islands
 
     size = sum(entry.size for entry in manifest.files)
     stdout().print(f"{output}: {manifest.name} {manifest.version}, {len(manifest.files)} files, {size / 1e6:.1f} MB")

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from cmc_sdk.cli.backend import backend_option, precision_option, prefer_instructions, state_option
-from cmc_sdk.cli.console import emit_json, json_option, json_progress, progress_bar, stdout
-from cmc_sdk.cli.scans import ScanRequest, print_selection, scan_options
-from cmc_sdk.cli.tables import text_table
-from cmc_sdk.cli.trusting import chosen_trust, trust_options
+from cmc_sdk.cli.options.backend import backend_option, precision_option, prefer_instructions, state_option
+from cmc_sdk.cli.options.scans import ScanRequest, print_selection, scan_options
+from cmc_sdk.cli.options.trust import chosen_trust, trust_options
+from cmc_sdk.cli.terminal.console import emit_json, json_option, json_progress, progress_bar, stdout
+from cmc_sdk.cli.terminal.tables import text_table
 from cmc_sdk.errors import InputError
 
 if TYPE_CHECKING:
     from cmc_sdk.runtime.backends.select import BackendChoice, PrecisionChoice
-    from cmc_sdk.runtime.planner import RunPlan
-    from cmc_sdk.runtime.record import RunRecord
+    from cmc_sdk.runtime.planning.run_plan import RunPlan
+    from cmc_sdk.runtime.results.record import RunRecord
 
 EPILOG = """\b
 Examples:
@@ -93,11 +93,11 @@ def command(
 
     Exit: 0 done, 1 failed, 2 wrong use or bad input, 3 deadline passed, 4 does not fit the limits, 130 Ctrl-C.
     """
-    from cmc_sdk.imaging.dicom.algorithm import AlgorithmIdentity
-    from cmc_sdk.runtime.formats import check_sources, parse_formats
-    from cmc_sdk.runtime.result_folder import check_result_folder, write_result
+    from cmc_sdk.imaging.dicom.writing.algorithm import AlgorithmIdentity
+    from cmc_sdk.runtime.output.files import check_sources, parse_formats
+    from cmc_sdk.runtime.output.folder import check_result_folder, write_result
+    from cmc_sdk.runtime.scans.study import explain
     from cmc_sdk.runtime.session import Session
-    from cmc_sdk.runtime.study import explain
 
     request = ScanRequest.parse(images=images, study=study, series=series, irregular=irregular)
     wanted = parse_formats(formats)

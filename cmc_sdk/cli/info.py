@@ -13,10 +13,10 @@ from cmc_sdk.bundle.reader import Bundle, open_bundle
 from cmc_sdk.bundle.series_rule import SeriesRule
 from cmc_sdk.bundle.strict_json import parse_json
 from cmc_sdk.bundle.trust import require_trust
-from cmc_sdk.cli.console import emit_json, json_option, stdout
-from cmc_sdk.cli.gate_table import gate_table
-from cmc_sdk.cli.tables import text_table
-from cmc_sdk.cli.trusting import chosen_trust, trust_options
+from cmc_sdk.cli.options.trust import chosen_trust, trust_options
+from cmc_sdk.cli.terminal.console import emit_json, json_option, stdout
+from cmc_sdk.cli.terminal.gate_table import gate_table
+from cmc_sdk.cli.terminal.tables import text_table
 from cmc_sdk.errors import BundleError
 
 EPILOG = "Example: cmc info liver.cmc --trust trust.json"

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from cmc_sdk.cli.console import emit_json, json_option, progress_bar, stderr, stdout
+from cmc_sdk.cli.terminal.console import emit_json, json_option, progress_bar, stderr, stdout
 from cmc_sdk.errors import InterruptError
 
 __all__ = ["command"]

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from cmc_sdk.cli.backend import BACKENDS, PRECISIONS, prefer_instructions
-from cmc_sdk.cli.console import emit_json, json_option, progress_bar, stdout
-from cmc_sdk.cli.gate_table import gate_table
-from cmc_sdk.cli.scans import ScanRequest, print_selection, scan_options
-from cmc_sdk.cli.trusting import chosen_trust, trust_options
+from cmc_sdk.cli.options.backend import BACKENDS, PRECISIONS, prefer_instructions
+from cmc_sdk.cli.options.scans import ScanRequest, print_selection, scan_options
+from cmc_sdk.cli.options.trust import chosen_trust, trust_options
+from cmc_sdk.cli.terminal.console import emit_json, json_option, progress_bar, stdout
+from cmc_sdk.cli.terminal.gate_table import gate_table
 
 if TYPE_CHECKING:
     from cmc_sdk.bundle.precision import Precision
     from cmc_sdk.imaging.volume import Volume
     from cmc_sdk.runtime.backends.select import BackendName
-    from cmc_sdk.runtime.backends.tensorrt import TensorRtBackend
-    from cmc_sdk.runtime.verify import VerifyReport
+    from cmc_sdk.runtime.backends.tensorrt.backend import TensorRtBackend
+    from cmc_sdk.runtime.gate.verify import VerifyReport
 
 EPILOG = """\b
 Examples:
@@ -84,8 +84,8 @@ def command(
 
     Exit code 0: passed; 1: the labels differ by more than the bundle's limits; 2: not a bundle, or bad input.
     """
+    from cmc_sdk.runtime.gate.verify import verify_bundle
     from cmc_sdk.runtime.session import admit
-    from cmc_sdk.runtime.verify import verify_bundle
 
     scans = images or study
     request = ScanRequest.parse(images=images, study=study, series=series, irregular=irregular) if scans else None
@@ -93,8 +93,8 @@ def command(
     prefer_instructions(precisions or opened.manifest.gate)
     engines: list[TensorRtBackend] = []
     if state is not None:
-        from cmc_sdk.runtime.tensorrt.proof import keep_word, unproved_backends
-        from cmc_sdk.runtime.verify_state import holds_engines, keep_report
+        from cmc_sdk.runtime.backends.tensorrt.proof import keep_word, unproved_backends
+        from cmc_sdk.runtime.gate.verify_state import holds_engines, keep_report
 
         if holds_engines(state):
             engines = unproved_backends(opened, state=state, precisions=precisions or None)

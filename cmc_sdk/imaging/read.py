@@ -23,7 +23,7 @@ def read_image(
     """Read one 3-D volume from a NIfTI file, or from a DICOM file, folder, DICOMDIR or zip.
 
     Which of them it is, is seen by content; a folder is taken as DICOM. See `read_volume` of `cmc_sdk.imaging.nifti`
-    and `read_dicom` of `cmc_sdk.imaging.dicom.read` for what each reads and refuses.
+    and `read_dicom` of `cmc_sdk.imaging.dicom.reading.read_series` for what each reads and refuses.
 
     Args:
         path: Where the scan lies.
@@ -38,7 +38,7 @@ def read_image(
     """
     if not _is_dicom(Path(path)):
         return read_volume(path, label=label)
-    from cmc_sdk.imaging.dicom.read import read_dicom  # here: who reads NIfTI alone never pays for it
+    from cmc_sdk.imaging.dicom.reading.read_series import read_dicom  # here: who reads NIfTI alone never pays for it
 
     volume = read_dicom(path, series=series, irregular=irregular)
     return as_labels(volume) if label else volume
@@ -52,6 +52,6 @@ def _is_dicom(path: Path) -> bool:
             start = handle.read(132)
     except OSError:
         return False  # the NIfTI reader says what is wrong with it
-    from cmc_sdk.imaging.dicom.header import is_dicom
+    from cmc_sdk.imaging.dicom.reading.header import is_dicom
 
     return start.startswith(b"PK\x03\x04") or is_dicom(start)

@@ -13,7 +13,7 @@ from cmc_sdk.bundle.precision import GateLimits
 from cmc_sdk.errors import ParityError
 from cmc_sdk.export.int8.harm import Harm, WindowLabels
 from cmc_sdk.export.int8.quantise import bypass, first_layers_of, layers_of, quantise, run_model
-from cmc_sdk.runtime.backends.protocol import Array, Backend
+from cmc_sdk.runtime.backends.base import Array, Backend
 
 __all__ = ["MARGIN", "Controlled", "GraphTrial", "MixedBackend", "control"]
 

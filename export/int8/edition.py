@@ -12,8 +12,8 @@ from cmc_sdk.export.int8.control import GraphTrial, control
 from cmc_sdk.export.int8.harm import WindowLabels
 from cmc_sdk.export.int8.ir import read_onnx, write_ir
 from cmc_sdk.export.precision.windows import graph_inputs, sample_windows
+from cmc_sdk.runtime.backends.base import Array
 from cmc_sdk.runtime.backends.openvino import computes_bf16
-from cmc_sdk.runtime.backends.protocol import Array
 
 __all__ = ["WINDOWS", "bf16_edition", "calibrated_range", "int8_edition", "make_int8"]
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from cmc_sdk.errors import BackendError
+from cmc_sdk.runtime.backends.base import Array
 from cmc_sdk.runtime.backends.openvino import import_openvino
-from cmc_sdk.runtime.backends.protocol import Array
 
 __all__ = ["QUANTISED", "bypass", "first_layers_of", "layers_of", "quantise", "run_model"]
 

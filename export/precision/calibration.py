@@ -28,7 +28,7 @@ from cmc_sdk.export.precision.mixed import FP16_LARGEST, Mixed, to_mixed
 from cmc_sdk.export.precision.rounded import to_rounded
 from cmc_sdk.export.precision.sessions import GraphRun, with_ranges
 from cmc_sdk.export.precision.view import GraphView, hoist_constants
-from cmc_sdk.runtime.backends.protocol import Array
+from cmc_sdk.runtime.backends.base import Array
 
 __all__ = ["MARGIN", "Calibrated", "Judgement", "calibrate"]
 

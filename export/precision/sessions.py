@@ -9,7 +9,7 @@ import onnx
 from cmc_sdk.bundle.manifest import Graph
 from cmc_sdk.errors import BackendError
 from cmc_sdk.export.precision.view import GraphView
-from cmc_sdk.runtime.backends.protocol import Array
+from cmc_sdk.runtime.backends.base import Array
 
 __all__ = ["GraphRun", "RoundedBackend", "with_ranges"]
 

@@ -1,6 +1,6 @@
 """The static checks of a graph at export: those that every device repeats, and those that need the onnx package.
 
-`cmc_sdk.runtime.graph_checks` reads the file without onnx, so that `cmc verify` makes the same checks where the bundle
+`cmc_sdk.runtime.onnx.checks` reads the file without onnx, so that `cmc verify` makes the same checks where the bundle
 runs. What is added here is ONNX's own checker, and its inference of shapes and types with two batch sizes: a
 batch that is dynamic by name only, and fixed inside, is found by it.
 """
@@ -11,7 +11,7 @@ import onnx
 
 from cmc_sdk.bundle.manifest import Graph
 from cmc_sdk.errors import BundleError
-from cmc_sdk.runtime.graph_checks import check_graph_file
+from cmc_sdk.runtime.onnx.checks import check_graph_file
 
 __all__ = ["check_graph"]
 

@@ -10,9 +10,9 @@ import numpy as np
 from cmc_sdk.bundle.manifest import Graph, ModelSpec
 from cmc_sdk.errors import InputError
 from cmc_sdk.export.parity import ParityCase
-from cmc_sdk.runtime.backends.protocol import Array, Backend
+from cmc_sdk.runtime.backends.base import Array, Backend
 from cmc_sdk.runtime.core import Threads, WindowSampler, intensity_statistics, usable_threads
-from cmc_sdk.runtime.plan import plan_groups
+from cmc_sdk.runtime.labelling.groups import plan_groups
 
 __all__ = ["CalibrationWindow", "graph_inputs", "sample_windows"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from cmc_sdk.runtime.processor import is_zen4
+from cmc_sdk.runtime.host.processor import is_zen4
 
 __all__ = ["instruction_limit", "prefer_for_f32"]
 

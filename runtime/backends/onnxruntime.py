@@ -8,8 +8,8 @@ from typing import Any
 from cmc_sdk.bundle.precision import Precision
 from cmc_sdk.bundle.reader import Bundle
 from cmc_sdk.errors import BackendError
+from cmc_sdk.runtime.backends.base import Array
 from cmc_sdk.runtime.backends.graphs import CompiledGraph, GraphBackend, GraphFile
-from cmc_sdk.runtime.backends.protocol import Array
 from cmc_sdk.runtime.backends.providers import ProviderName, open_session
 
 __all__ = ["OnnxRuntimeBackend"]

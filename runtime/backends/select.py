@@ -147,11 +147,11 @@ def open_backend(
     if chosen.backend == "tensorrt":
         if state is None:
             raise InputError("tensorrt needs a state folder with its engines", mend=_STATE)
-        from cmc_sdk.runtime.backends.tensorrt import TensorRtBackend
+        from cmc_sdk.runtime.backends.tensorrt.backend import TensorRtBackend
 
         return TensorRtBackend(bundle, state=state, precision=chosen.precision, threads=threads, reason=chosen.reason)
     if chosen.precision == "int8":
-        from cmc_sdk.runtime.backends.calibrated import Int8Backend
+        from cmc_sdk.runtime.backends.int8 import Int8Backend
 
         return Int8Backend(bundle, threads=threads, reason=chosen.reason)
     if chosen.backend == "openvino":

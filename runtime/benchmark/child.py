@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from cmc_sdk.bundle.manifest import ModelSpec
     from cmc_sdk.bundle.trust import TrustStore
-    from cmc_sdk.runtime.backends.protocol import Backend
+    from cmc_sdk.runtime.backends.base import Backend
     from cmc_sdk.runtime.benchmark.figures import BenchRun
 
 __all__ = ["main", "measure"]
@@ -35,13 +35,13 @@ def measure(job: dict[str, Any], *, started: float, say: Callable[[int, int], No
     from cmc_sdk.bundle.reader import open_bundle
     from cmc_sdk.runtime.backends.instructions import prefer_for_f32
     from cmc_sdk.runtime.benchmark.figures import BenchRun, ColdStart, Percentiles
-    from cmc_sdk.runtime.benchmark.machine import clock_mhz
     from cmc_sdk.runtime.benchmark.timed import TimedBackend
-    from cmc_sdk.runtime.memory import peak_rss_bytes
+    from cmc_sdk.runtime.host.description import clock_mhz
+    from cmc_sdk.runtime.host.memory import peak_rss_bytes
+    from cmc_sdk.runtime.labelling.queue import best_streams, set_streams
+    from cmc_sdk.runtime.scans.synthetic import synthetic_case
     from cmc_sdk.runtime.segmenter import Segmenter
     from cmc_sdk.runtime.session import Session
-    from cmc_sdk.runtime.streams import best_streams, set_streams
-    from cmc_sdk.runtime.synthetic import synthetic_case
 
     if job["precision"] == "f32":
         prefer_for_f32()
@@ -118,7 +118,7 @@ def _import_library(backend: str) -> None:
 def _first_window(backend: Backend, *, spec: ModelSpec) -> None:
     import numpy as np
 
-    from cmc_sdk.runtime.runner import WindowRunner
+    from cmc_sdk.runtime.labelling.runner import WindowRunner
 
     generator = np.random.Generator(np.random.Philox(0))
     window = {name: generator.standard_normal(spec.grid.window_vox, dtype=np.float32) for name in spec.names}

@@ -18,8 +18,8 @@ from cmc_sdk.bundle.trust import Trust, TrustStore, require_trust
 from cmc_sdk.errors import BackendError, InputError
 from cmc_sdk.runtime.backends.select import BackendName, computable_pairs
 from cmc_sdk.runtime.benchmark.figures import BenchReport, BenchRun
-from cmc_sdk.runtime.benchmark.machine import describe_machine
-from cmc_sdk.runtime.synthetic import synthetic_size
+from cmc_sdk.runtime.host.description import describe_machine
+from cmc_sdk.runtime.scans.synthetic import synthetic_size
 
 __all__ = ["bench_bundle"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from cmc_sdk.runtime.benchmark.figures import BenchReport, BenchRun
-from cmc_sdk.runtime.report.shell import escape, page, table
+from cmc_sdk.runtime.output.report.shell import escape, page, table
 
 __all__ = ["bench_page"]
 

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 
-from cmc_sdk.runtime.backends.protocol import Array, Backend, PreparingBackend, StreamingBackend
+from cmc_sdk.runtime.backends.base import Array, Backend, PreparingBackend, StreamingBackend
 
 __all__ = ["TimedBackend"]
 

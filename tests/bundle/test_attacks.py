@@ -24,7 +24,7 @@ from cmc_sdk.bundle.trust import TrustStore
 from cmc_sdk.cli.info import describe, print_parity
 from cmc_sdk.errors import BundleError
 from cmc_sdk.runtime.backends.graphs import read_graph
-from cmc_sdk.runtime.golden import INDEX_PATH, encode_volume, read_golden_cases
+from cmc_sdk.runtime.gate.golden import INDEX_PATH, encode_volume, read_golden_cases
 from tests.bundle import attacks, attacks_with_key
 from tests.bundle.signed import write_signature
 from tests.cli.command import make_spec

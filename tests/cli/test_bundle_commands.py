@@ -13,7 +13,7 @@ import pytest
 from cmc_sdk.bundle.manifest import ModalitySpec
 from cmc_sdk.bundle.series_rule import SeriesRule
 from cmc_sdk.cli.info import _modality
-from cmc_sdk.runtime import machine
+from cmc_sdk.runtime import doctor as machine
 from tests.cli.command import Outcome
 from tests.export.exported import Exported
 
@@ -68,7 +68,7 @@ def test_verify_fails_with_exit_code_1(cmc: Cmc, exported: Exported, tmp_path: P
 
 
 def blank(content: bytes) -> bytes:
-    from cmc_sdk.runtime.golden import decode_volume, encode_volume
+    from cmc_sdk.runtime.gate.golden import decode_volume, encode_volume
 
     volume = decode_volume(content, name="labels")
     return encode_volume(volume.with_array(volume.stored * 0))

@@ -25,7 +25,7 @@ def stand_still(*words, **options):
 PLACES = {
     "while the network runs": "from cmc_sdk.runtime.backends.graphs import GraphBackend as G\nG.encode = stand_still",
     "between two files": (
-        "import cmc_sdk.runtime.formats as r\nwrite = r.write_volume\n"
+        "import cmc_sdk.runtime.output.files as r\nwrite = r.write_volume\n"
         "r.write_volume = lambda volume, path: stand_still() if 'confidence' in str(path) else write(volume, path)"
     ),
     "in the middle of a file": (

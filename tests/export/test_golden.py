@@ -10,8 +10,8 @@ import pytest
 from cmc_sdk import Volume
 from cmc_sdk.bundle.manifest import ModelSpec
 from cmc_sdk.export.golden import golden_case
-from cmc_sdk.runtime.backends.protocol import Array
-from cmc_sdk.runtime.undecided import undecided_voxels
+from cmc_sdk.runtime.backends.base import Array
+from cmc_sdk.runtime.gate.undecided import undecided_voxels
 from tests.export.exported import make_spec
 
 

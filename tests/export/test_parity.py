@@ -18,7 +18,7 @@ from cmc_sdk.export import bundle as bundle_module
 from cmc_sdk.export import export_network
 from cmc_sdk.export.graphs import ExportedGraph
 from cmc_sdk.export.parity import measure_parity
-from cmc_sdk.runtime.parity_case import subsets_of
+from cmc_sdk.runtime.gate.case import subsets_of
 from cmc_sdk.runtime.session import Session
 from cmc_sdk.training.engine import TorchBackend
 from tests.export.exported import Exported

@@ -18,9 +18,9 @@ from cmc_sdk.bundle.precision import DEFAULT_LIMITS, GateLimits
 from cmc_sdk.errors import ParityError
 from cmc_sdk.export.first_difference import first_difference
 from cmc_sdk.export.parity import measure_parity
-from cmc_sdk.runtime.backends.protocol import Array, Backend
-from cmc_sdk.runtime.parity import ParityReport
-from cmc_sdk.runtime.parity_case import ParityCase
+from cmc_sdk.runtime.backends.base import Array, Backend
+from cmc_sdk.runtime.gate.case import ParityCase
+from cmc_sdk.runtime.gate.run import ParityReport
 from cmc_sdk.runtime.session import Session
 from tests.export.exported import Exported
 

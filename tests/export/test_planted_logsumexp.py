@@ -16,8 +16,8 @@ from cmc_sdk.export.precision.mixed import to_mixed
 from cmc_sdk.export.precision.rounded import to_rounded
 from cmc_sdk.export.precision.sessions import RoundedBackend
 from cmc_sdk.export.precision.view import GraphView, hoist_constants
-from cmc_sdk.runtime.parity import ParityReport
-from cmc_sdk.runtime.reference import BackendReference
+from cmc_sdk.runtime.gate.reference import BackendReference
+from cmc_sdk.runtime.gate.run import ParityReport
 from cmc_sdk.training.model import CMCNetwork, ModelConfig, build_network
 from tests.export.exported import make_case, make_spec
 

@@ -17,9 +17,9 @@ import pytest
 from cmc_sdk.bundle import open_bundle, write_bundle
 from cmc_sdk.errors import BackendError, BundleError, InputError
 from cmc_sdk.export import verify_bundle
-from cmc_sdk.runtime import verify as verify_module
-from cmc_sdk.runtime.backends.protocol import Array
-from cmc_sdk.runtime.golden import decode_volume, encode_volume
+from cmc_sdk.runtime.backends.base import Array
+from cmc_sdk.runtime.gate import verify as verify_module
+from cmc_sdk.runtime.gate.golden import decode_volume, encode_volume
 from cmc_sdk.runtime.session import Session
 from tests.export.exported import Exported
 

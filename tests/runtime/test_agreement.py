@@ -7,7 +7,7 @@ import pytest
 
 from cmc_sdk.bundle.precision import GateLimits
 from cmc_sdk.errors import InputError
-from cmc_sdk.runtime.agreement import Agreement, compare_labels
+from cmc_sdk.runtime.gate.agreement import Agreement, compare_labels
 
 CLASSES = ("liver", "spleen")
 AFFINE = np.diag([1.0, 1.0, 2.0, 1.0])

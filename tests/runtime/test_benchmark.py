@@ -14,7 +14,7 @@ from cmc_sdk.errors import BackendError, InputError, TrustError
 from cmc_sdk.runtime.benchmark import BenchReport, BenchRun, ColdStart, Percentiles, bench_bundle
 from cmc_sdk.runtime.benchmark.page import bench_page
 from cmc_sdk.runtime.benchmark.timed import TimedBackend
-from cmc_sdk.runtime.memory import peak_rss_bytes
+from cmc_sdk.runtime.host.memory import peak_rss_bytes
 from tests.runtime.stubs import StubBackend
 
 pytest.importorskip("onnx")

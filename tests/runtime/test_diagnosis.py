@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cmc_sdk.runtime.diagnosis import name_fault
+from cmc_sdk.runtime.gate.diagnosis import name_fault
 
 CLASSES = ("liver", "spleen")
 AFFINE = np.array([[0, 0, -1.5, 0], [0, 1.5, 0, 0], [3.0, 0, 0, 0], [0, 0, 0, 1]])  # first voxel axis runs along z

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cmc_sdk.errors import DeadlineError, InputError, InterruptError
-from cmc_sdk.runtime.limits import Clock, Limits, parse_bytes, parse_seconds
+from cmc_sdk.runtime.planning.limits import Clock, Limits, parse_bytes, parse_seconds
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cmc_sdk.runtime import machine
-from cmc_sdk.runtime.machine import BackendState, examine_machine
+from cmc_sdk.runtime import doctor as machine
+from cmc_sdk.runtime.doctor import BackendState, examine_machine
 
 USABLE = BackendState(True, "1.0", ("f32",), ("CPU",), "")
 BROKEN = BackendState(False, "1.0", (), (), "ImportError: libgomp.so.1")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cmc_sdk.errors import BundleError
-from cmc_sdk.runtime.backends.onnx_file import refuse_external_data
+from cmc_sdk.runtime.onnx.external import refuse_external_data
 
 onnx = pytest.importorskip("onnx")
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from cmc_sdk.errors import DeadlineError, InterruptError, PlanError
 from cmc_sdk.runtime.core import Threads
-from cmc_sdk.runtime.cost import CoreRates, SessionCost, measure_core
-from cmc_sdk.runtime.limits import Limits
-from cmc_sdk.runtime.planner import RESERVE, SAFETY, choose_plan
+from cmc_sdk.runtime.planning.cost import CoreRates, SessionCost, measure_core
+from cmc_sdk.runtime.planning.limits import Limits
+from cmc_sdk.runtime.planning.run_plan import RESERVE, SAFETY, choose_plan
 from cmc_sdk.runtime.segmenter import Segmenter
 from tests.runtime.stubs import StubBackend, blob_scan, make_spec
 
@@ -195,7 +195,7 @@ def test_the_cores_own_rates_are_measured() -> None:
 WATCH = """
 import time
 import numpy as np
-from cmc_sdk.runtime.memory import PeakWatch, rss_bytes
+from cmc_sdk.runtime.host.memory import PeakWatch, rss_bytes
 before = rss_bytes()
 with PeakWatch() as watch:
     block = np.ones(20_000_000, np.float32)

@@ -6,9 +6,9 @@ import numpy as np
 
 from cmc_sdk import Volume
 from cmc_sdk.bundle.precision import GateLimits
-from cmc_sdk.runtime.backends.protocol import Array
-from cmc_sdk.runtime.parity import ParityReport, run_gate
-from cmc_sdk.runtime.parity_case import Answer, CaseKind, Masks, ParityCase, Subset
+from cmc_sdk.runtime.backends.base import Array
+from cmc_sdk.runtime.gate.case import Answer, CaseKind, Masks, ParityCase, Subset
+from cmc_sdk.runtime.gate.run import ParityReport, run_gate
 from tests.export.exported import make_spec
 
 SPEC = make_spec(("mr",), window=16)

@@ -6,7 +6,7 @@ import platform
 
 import pytest
 
-from cmc_sdk.runtime import processor
+from cmc_sdk.runtime.host import processor
 
 CPUINFO = """processor\t: 0
 vendor_id\t: {vendor}

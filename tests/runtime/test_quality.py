@@ -10,8 +10,8 @@ import pytest
 from cmc_sdk import Volume
 from cmc_sdk.bundle.manifest import SeenRange, SubsetScore
 from cmc_sdk.runtime.core import intensity_statistics
-from cmc_sdk.runtime.pipeline import Labelled
-from cmc_sdk.runtime.quality import judge
+from cmc_sdk.runtime.labelling.label_group import Labelled
+from cmc_sdk.runtime.results.quality import judge
 from tests.runtime.stubs import make_spec
 
 SPEC = make_spec()

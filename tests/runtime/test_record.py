@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from cmc_sdk import Volume, read_volume, write_volume
-from cmc_sdk.runtime.record import BundleIdentity, RunRecord, hash_volume, record_schema
+from cmc_sdk.runtime.results.record import BundleIdentity, RunRecord, hash_volume, record_schema
 from cmc_sdk.runtime.segmenter import Segmenter
 from tests.runtime.stubs import StubBackend, blob_scan, make_spec
 
@@ -84,7 +84,7 @@ def test_the_record_fits_its_schema(record):
 
 def test_the_published_schema_is_current():
     assert json.loads(PUBLISHED.read_text()) == record_schema(), (
-        "run `python -m cmc_sdk.runtime.record > docs/schema/run-record.schema.json`"
+        "run `python -m cmc_sdk.runtime.results.record > docs/schema/run-record.schema.json`"
     )
 
 

@@ -15,9 +15,9 @@ import pytest
 from cmc_sdk import Volume
 from cmc_sdk.bundle.manifest import Grid, IntensityRule, ModalitySpec, ModelSpec
 from cmc_sdk.imaging.classes import ClassTable
-from cmc_sdk.runtime.report import render_report
-from cmc_sdk.runtime.report.planes import confidence_overlay, cut_planes, label_overlay
-from cmc_sdk.runtime.report.png import encode_png
+from cmc_sdk.runtime.output.report import render_report
+from cmc_sdk.runtime.output.report.planes import confidence_overlay, cut_planes, label_overlay
+from cmc_sdk.runtime.output.report.png import encode_png
 
 CLASSES = ClassTable.from_names(["liver", "spleen <b>"])
 

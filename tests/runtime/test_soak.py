@@ -10,7 +10,7 @@ import pytest
 PROGRAM = """
 import gc
 import numpy as np
-from cmc_sdk.runtime.memory import rss_bytes
+from cmc_sdk.runtime.host.memory import rss_bytes
 from cmc_sdk.runtime.segmenter import Segmenter
 from tests.runtime.stubs import StubBackend, blob_scan, make_spec
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from cmc_sdk.errors import BackendError, InterruptError
-from cmc_sdk.runtime.runner import WindowRunner
+from cmc_sdk.runtime.labelling.queue import WindowQueue, best_streams, set_streams
+from cmc_sdk.runtime.labelling.runner import WindowRunner
 from cmc_sdk.runtime.segmenter import Segmenter
-from cmc_sdk.runtime.streams import WindowQueue, best_streams, set_streams
 from tests.runtime.stubs import WINDOW, StubBackend, blob_scan, make_spec
 
 SCANS = {

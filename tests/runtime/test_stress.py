@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from cmc_sdk.runtime.core import intensity_statistics, normalise
-from cmc_sdk.runtime.stress import stress_cases
+from cmc_sdk.runtime.gate.stress import stress_cases
 from tests.export.exported import make_spec
 
 

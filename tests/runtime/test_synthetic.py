@@ -10,8 +10,8 @@ from cmc_sdk.bundle.manifest import Grid, IntensityRule, ModalitySpec, ModelSpec
 from cmc_sdk.errors import BundleError
 from cmc_sdk.imaging.classes import ClassTable
 from cmc_sdk.runtime.core import constant_value, intensity_statistics, normalise
-from cmc_sdk.runtime.golden import decode_volume, encode_volume
-from cmc_sdk.runtime.synthetic import synthetic_case, synthetic_size
+from cmc_sdk.runtime.gate.golden import decode_volume, encode_volume
+from cmc_sdk.runtime.scans.synthetic import synthetic_case, synthetic_size
 
 SPEC = ModelSpec(
     modalities=(

@@ -10,7 +10,7 @@ import pytest
 
 from cmc_sdk.errors import InputError
 from cmc_sdk.export import verify_bundle
-from cmc_sdk.runtime.verify_state import holds_engines, keep_report
+from cmc_sdk.runtime.gate.verify_state import holds_engines, keep_report
 from tests.export.exported import Exported
 
 

@@ -17,7 +17,7 @@ Array = npt.NDArray[np.float32]
 
 
 class TorchBackend:
-    """Implements `cmc_sdk.runtime.backends.protocol.Backend` with a torch network, where the network stands.
+    """Implements `cmc_sdk.runtime.backends.base.Backend` with a torch network, where the network stands.
 
     Args:
         network: Put into eval mode for each call and left in the mode that it was in.

@@ -20,7 +20,7 @@ from cmc_sdk.export.editions import EDITIONS
 from cmc_sdk.export.precision import edition as edition_module
 from cmc_sdk.export.precision.calibration import Calibrated, calibrate
 from cmc_sdk.export.precision.edition import fp16_edition
-from cmc_sdk.runtime.graph_checks import check_graph_file
+from cmc_sdk.runtime.onnx.checks import check_graph_file
 from cmc_sdk.runtime.session import Session
 from tests.export.exported import make_case, make_network, make_spec
 

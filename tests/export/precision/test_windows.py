@@ -12,7 +12,7 @@ from cmc_sdk.bundle import open_bundle
 from cmc_sdk.errors import InputError
 from cmc_sdk.export.parity import ParityCase
 from cmc_sdk.export.precision.windows import graph_inputs, sample_windows
-from cmc_sdk.runtime.backends.protocol import Array
+from cmc_sdk.runtime.backends.base import Array
 from cmc_sdk.runtime.segmenter import Segmenter
 from cmc_sdk.runtime.session import Session
 from tests.export.exported import Exported, make_case, make_spec

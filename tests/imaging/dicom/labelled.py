@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from cmc_sdk.imaging.classes import ClassTable, Code, SegmentClass
-from cmc_sdk.imaging.dicom.algorithm import AlgorithmIdentity
-from cmc_sdk.imaging.dicom.read import read_dicom
+from cmc_sdk.imaging.dicom.reading.read_series import read_dicom
+from cmc_sdk.imaging.dicom.writing.algorithm import AlgorithmIdentity
 from cmc_sdk.imaging.volume import Volume
 from tests.imaging.dicom.series import SeriesSpec, write_series
 

@@ -9,9 +9,9 @@ import os
 import sys
 from pathlib import Path
 
-from cmc_sdk.imaging.dicom.read import read_series
+from cmc_sdk.imaging.dicom.reading.read_series import read_series
+from cmc_sdk.imaging.dicom.reading.scan import scan_dicom
 from cmc_sdk.imaging.dicom.refusal import DicomError
-from cmc_sdk.imaging.dicom.scan import scan_dicom
 from cmc_sdk.imaging.orientation import axis_codes
 
 HEAD = "| folder | volume | grid | spacing in mm | what there is to know |\n|---|---|---|---|---|"

@@ -10,11 +10,11 @@ from pydicom import dcmread
 from pydicom.encaps import encapsulate, generate_frames
 
 from benchmarks.dicom.mutate import base_files
-from cmc_sdk.imaging.dicom import decoder_process
-from cmc_sdk.imaging.dicom.codestream import codestream_size
-from cmc_sdk.imaging.dicom.read import read_dicom, read_series
+from cmc_sdk.imaging.dicom.reading.decoding import process as decoder_process
+from cmc_sdk.imaging.dicom.reading.decoding.codestream import codestream_size
+from cmc_sdk.imaging.dicom.reading.read_series import read_dicom, read_series
+from cmc_sdk.imaging.dicom.reading.scan import scan_dicom
 from cmc_sdk.imaging.dicom.refusal import DicomError
-from cmc_sdk.imaging.dicom.scan import scan_dicom
 
 CODED = ("rle", "jpeg-ls", "jpeg-2000", "jpeg-lossless")
 

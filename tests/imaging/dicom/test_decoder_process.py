@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from benchmarks.dicom.mutate import base_files
-from cmc_sdk.imaging.dicom import decoder_process
-from cmc_sdk.imaging.dicom.decode import Encapsulated, decode
-from cmc_sdk.imaging.dicom.decoder_process import decoded_planes
+from cmc_sdk.imaging.dicom.reading.decoding import process as decoder_process
+from cmc_sdk.imaging.dicom.reading.decoding.decode import Encapsulated, decode
+from cmc_sdk.imaging.dicom.reading.decoding.process import decoded_planes
+from cmc_sdk.imaging.dicom.reading.scan import scan_dicom
 from cmc_sdk.imaging.dicom.refusal import DicomError
-from cmc_sdk.imaging.dicom.scan import scan_dicom
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_a_decoder_that_dies_is_a_refusal_and_the_next_one_works(pixels, monkeyp
         "panic": "raise type('PanicException', (BaseException,), {})('index out of bounds')",
     }
     act = (
-        f"import cmc_sdk.imaging.dicom.decode as d, cmc_sdk.imaging.dicom.decoder_child as c\n"
+        f"from cmc_sdk.imaging.dicom.reading.decoding import child as c, decode as d\n"
         f"def bad(*a, **k):\n    {acts[death].strip()}\n    yield\n"
         f"d._decode = bad\nc._CPU_S = 0.2\n"
     )

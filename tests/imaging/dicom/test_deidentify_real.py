@@ -11,7 +11,7 @@ import pytest
 
 from cmc_sdk.imaging.dicom.deidentify import anonymise_folder
 from cmc_sdk.imaging.dicom.quiet import quiet_pydicom
-from cmc_sdk.imaging.dicom.scan import scan_dicom
+from cmc_sdk.imaging.dicom.reading.scan import scan_dicom
 
 pytestmark = [pytest.mark.slow, pytest.mark.data]
 

@@ -8,8 +8,8 @@ import pytest
 
 from benchmarks.dicom.fuzz import run
 from benchmarks.dicom.mutate import KINDS, base_files, mutate
-from cmc_sdk.imaging.dicom.limits import DicomLimits
-from cmc_sdk.imaging.dicom.scan import scan_dicom
+from cmc_sdk.imaging.dicom.reading.limits import DicomLimits
+from cmc_sdk.imaging.dicom.reading.scan import scan_dicom
 
 
 @pytest.mark.parametrize(("count", "seed"), [(20, 1), pytest.param(250, 2, marks=pytest.mark.slow)])

@@ -11,10 +11,10 @@ from pydicom import dcmread
 from pydicom.uid import generate_uid
 
 from cmc_sdk.errors import DataError
-from cmc_sdk.imaging.dicom.limits import DicomLimits
-from cmc_sdk.imaging.dicom.read import read_dicom, read_series
+from cmc_sdk.imaging.dicom.reading.limits import DicomLimits
+from cmc_sdk.imaging.dicom.reading.read_series import read_dicom, read_series
+from cmc_sdk.imaging.dicom.reading.scan import scan_dicom
 from cmc_sdk.imaging.dicom.refusal import DicomError
-from cmc_sdk.imaging.dicom.scan import scan_dicom
 from tests.imaging.dicom.series import SeriesSpec, write_series
 from tests.imaging.grids import rotation
 

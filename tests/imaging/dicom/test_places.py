@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cmc_sdk.imaging.dicom.read import read_dicom
+from cmc_sdk.imaging.dicom.reading.read_series import read_dicom
 from tests.imaging.dicom.series import make_voxels, series_specs, write_series
 
 

@@ -13,8 +13,8 @@ import pytest
 
 from cmc_sdk import read_volume, write_volume
 from cmc_sdk.errors import DataError
-from cmc_sdk.imaging.dicom.read import choose, read_dicom
-from cmc_sdk.imaging.dicom.scan import scan_dicom
+from cmc_sdk.imaging.dicom.reading.read_series import choose, read_dicom
+from cmc_sdk.imaging.dicom.reading.scan import scan_dicom
 from cmc_sdk.imaging.dicom.source import DicomSource
 from cmc_sdk.imaging.read import read_image
 from cmc_sdk.runtime.segmenter import Segmenter
@@ -101,7 +101,7 @@ def test_labels_of_a_folder_and_no_confidence_in_a_gap(tmp_path):
 
 def test_the_readers_import_no_pydicom_until_they_read():
     program = (
-        "import sys; import cmc_sdk.runtime.session, cmc_sdk.imaging.read, cmc_sdk.imaging.dicom.read; "
+        "import sys; import cmc_sdk.runtime.session, cmc_sdk.imaging.read, cmc_sdk.imaging.dicom.reading.read_series; "
         "print([name for name in ('pydicom', 'gdcm', 'openjpeg', 'nibabel') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)

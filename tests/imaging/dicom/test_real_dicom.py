@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from cmc_sdk.errors import DataError
-from cmc_sdk.imaging.dicom.read import read_dicom, read_series
-from cmc_sdk.imaging.dicom.scan import scan_dicom
+from cmc_sdk.imaging.dicom.reading.read_series import read_dicom, read_series
+from cmc_sdk.imaging.dicom.reading.scan import scan_dicom
 from cmc_sdk.imaging.orientation import reorient
 from cmc_sdk.imaging.volume import Volume
 from tests.imaging.dicom.outcomes import dicom_folders, outcomes_table

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 from cmc_sdk.errors import GeometryError
-from cmc_sdk.imaging.dicom import segmentation, structure_set
-from cmc_sdk.imaging.dicom.segmentation import write_segmentation
-from cmc_sdk.imaging.dicom.structure_set import write_structure_set
+from cmc_sdk.imaging.dicom import checking
+from cmc_sdk.imaging.dicom.writing import segmentation, structure_set
+from cmc_sdk.imaging.dicom.writing.segmentation import write_segmentation
+from cmc_sdk.imaging.dicom.writing.structure_set import write_structure_set
 from cmc_sdk.imaging.volume import Volume
 from tests.imaging.dicom.labelled import ALGORITHM, CLASSES, SPEC, labelled
 
-PLACE = Path(segmentation.__file__).parent
+PLACE = Path(checking.__file__).parent
 INDEPENDENT = ("round_trip", "comparison", "index_maps", "raster", "read_back", "source_planes")
 
 

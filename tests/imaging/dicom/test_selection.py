@@ -9,9 +9,9 @@ from pydantic import ValidationError
 
 from cmc_sdk.bundle.series_rule import SeriesRule
 from cmc_sdk.errors import DataError, InputError
-from cmc_sdk.imaging.dicom.matching import occurs, rejection
-from cmc_sdk.imaging.dicom.scan import DicomScan, scan_dicom
-from cmc_sdk.imaging.dicom.selection import AmbiguousSeriesError, Selection, Wanted, select_series, volume_key
+from cmc_sdk.imaging.dicom.choosing.matching import occurs, rejection
+from cmc_sdk.imaging.dicom.choosing.selection import AmbiguousSeriesError, Selection, Wanted, select_series, volume_key
+from cmc_sdk.imaging.dicom.reading.scan import DicomScan, scan_dicom
 from tests.imaging.dicom.series import SeriesSpec, write_series
 
 T2 = Wanted("t2", "MR", SeriesRule(words=("t2*",), without=("localizer",)))

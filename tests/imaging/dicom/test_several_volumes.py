@@ -11,8 +11,8 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from cmc_sdk.imaging.dicom.read import read_series
-from cmc_sdk.imaging.dicom.scan import scan_dicom
+from cmc_sdk.imaging.dicom.reading.read_series import read_series
+from cmc_sdk.imaging.dicom.reading.scan import scan_dicom
 from tests.imaging.dicom.series import SeriesSpec, classic, enhanced, make_voxels, save, write_series
 
 MR = SeriesSpec(modality="MR", size_vox=(5, 6, 4))

@@ -15,9 +15,9 @@ import numpy as np
 import pydicom
 import pytest
 
-from cmc_sdk.imaging.dicom.measurement_report import write_measurement_report
-from cmc_sdk.imaging.dicom.segmentation import write_segmentation
-from cmc_sdk.imaging.dicom.structure_set import write_structure_set
+from cmc_sdk.imaging.dicom.writing.measurement_report import write_measurement_report
+from cmc_sdk.imaging.dicom.writing.segmentation import write_segmentation
+from cmc_sdk.imaging.dicom.writing.structure_set import write_structure_set
 from tests.imaging.dicom.labelled import ALGORITHM, CLASSES, SPEC, labelled
 from tests.imaging.grids import rotation
 

@@ -13,11 +13,11 @@ import pytest
 
 from cmc_sdk.errors import DataError, GeometryError, InputError
 from cmc_sdk.imaging.classes import ClassTable, Code, SegmentClass
-from cmc_sdk.imaging.dicom.coding import cielab_of, type_of
-from cmc_sdk.imaging.dicom.measurement_report import write_measurement_report
-from cmc_sdk.imaging.dicom.read import read_dicom
-from cmc_sdk.imaging.dicom.segmentation import write_segmentation
-from cmc_sdk.imaging.dicom.structure_set import write_structure_set
+from cmc_sdk.imaging.dicom.reading.read_series import read_dicom
+from cmc_sdk.imaging.dicom.writing.coding import cielab_of, type_of
+from cmc_sdk.imaging.dicom.writing.measurement_report import write_measurement_report
+from cmc_sdk.imaging.dicom.writing.segmentation import write_segmentation
+from cmc_sdk.imaging.dicom.writing.structure_set import write_structure_set
 from cmc_sdk.imaging.volume import Volume
 from tests.imaging.dicom.labelled import ALGORITHM, CLASSES, SPEC, labelled, lopsided
 from tests.imaging.dicom.series import write_series

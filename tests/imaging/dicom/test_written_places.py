@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cmc_sdk.imaging.dicom.read import read_dicom
-from cmc_sdk.imaging.dicom.segmentation import write_segmentation
-from cmc_sdk.imaging.dicom.structure_set import write_structure_set
+from cmc_sdk.imaging.dicom.reading.read_series import read_dicom
+from cmc_sdk.imaging.dicom.writing.segmentation import write_segmentation
+from cmc_sdk.imaging.dicom.writing.structure_set import write_structure_set
 from tests.imaging.dicom.labelled import ALGORITHM, CLASSES
 from tests.imaging.dicom.series import make_voxels, series_specs, write_series
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from cmc_sdk.runtime.tensorrt import driver as driver_module
-from cmc_sdk.runtime.tensorrt.flavour import Flavour, load_flavour
+from cmc_sdk.runtime.backends.tensorrt import driver as driver_module
+from cmc_sdk.runtime.backends.tensorrt.flavour import Flavour, load_flavour
 from tests.runtime.tensorrt.graphs import make_bundle
 
 HERE = Path(__file__).parent

@@ -10,11 +10,11 @@ import pytest
 
 from cmc_sdk.bundle import open_bundle
 from cmc_sdk.errors import BackendError, BundleError, InputError, TrustError
-from cmc_sdk.runtime.tensorrt.check import check_engines
-from cmc_sdk.runtime.tensorrt.driver import device_key, require_device
-from cmc_sdk.runtime.tensorrt.engines import BuildReport, build_engines, list_engines
-from cmc_sdk.runtime.tensorrt.state import StateFolder
-from cmc_sdk.runtime.tensorrt.store import EngineRecord, EngineStore, VerifiedRecord
+from cmc_sdk.runtime.backends.tensorrt.check import check_engines
+from cmc_sdk.runtime.backends.tensorrt.driver import device_key, require_device
+from cmc_sdk.runtime.backends.tensorrt.engines import BuildReport, build_engines, list_engines
+from cmc_sdk.runtime.backends.tensorrt.state import StateFolder
+from cmc_sdk.runtime.backends.tensorrt.store import EngineRecord, EngineStore, VerifiedRecord
 from tests.runtime.tensorrt.graphs import make_bundle
 
 pytest.importorskip("onnx")

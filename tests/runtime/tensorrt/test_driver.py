@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from cmc_sdk.errors import BackendError, ResourceError
-from cmc_sdk.runtime.tensorrt import driver as module
-from cmc_sdk.runtime.tensorrt.cuda import Buffer, Cuda
-from cmc_sdk.runtime.tensorrt.driver import device_key, find_devices, require_device
+from cmc_sdk.runtime.backends.tensorrt import driver as module
+from cmc_sdk.runtime.backends.tensorrt.cuda import Buffer, Cuda
+from cmc_sdk.runtime.backends.tensorrt.driver import device_key, find_devices, require_device
 
 
 def test_without_a_driver_nothing_is_found_and_nothing_crashes(no_driver):

@@ -11,11 +11,11 @@ from cmc_sdk import Session, Volume
 from cmc_sdk.bundle import open_bundle
 from cmc_sdk.errors import BackendError, InputError, ResourceError
 from cmc_sdk.runtime.backends.onnxruntime import OnnxRuntimeBackend
-from cmc_sdk.runtime.backends.tensorrt import TensorRtBackend
-from cmc_sdk.runtime.tensorrt.driver import device_key, find_devices, require_device
-from cmc_sdk.runtime.tensorrt.engines import build_engines
-from cmc_sdk.runtime.tensorrt.state import StateFolder
-from cmc_sdk.runtime.tensorrt.store import EngineStore, VerifiedRecord
+from cmc_sdk.runtime.backends.tensorrt.backend import TensorRtBackend
+from cmc_sdk.runtime.backends.tensorrt.driver import device_key, find_devices, require_device
+from cmc_sdk.runtime.backends.tensorrt.engines import build_engines
+from cmc_sdk.runtime.backends.tensorrt.state import StateFolder
+from cmc_sdk.runtime.backends.tensorrt.store import EngineStore, VerifiedRecord
 from tests.runtime.tensorrt.graphs import WINDOW
 
 pytest.importorskip("onnx")
@@ -99,7 +99,7 @@ def test_it_runs_only_after_verify_has_passed_on_this_device(bundle, state, driv
     assert opened(bundle, state, proving=False).engines
     with pytest.raises(BackendError, match="not been verified"):
         opened(bundle, state, proving=False, precision="fp16")
-    driver.setattr("cmc_sdk.runtime.tensorrt.driver._KERNEL_MODULE", Path("/nowhere"))
+    driver.setattr("cmc_sdk.runtime.backends.tensorrt.driver._KERNEL_MODULE", Path("/nowhere"))
     with pytest.raises(BackendError, match=r"another device: driver 540\.4\.0 is now for CUDA 12\.6"):
         opened(bundle, state, proving=False)
 

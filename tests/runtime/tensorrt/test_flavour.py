@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from cmc_sdk.errors import BackendError, InputError
-from cmc_sdk.runtime.tensorrt import flavour as module
-from cmc_sdk.runtime.tensorrt.flavour import choose_flavour, find_flavours, load_flavour, way_to
+from cmc_sdk.runtime.backends.tensorrt import flavour as module
+from cmc_sdk.runtime.backends.tensorrt.flavour import choose_flavour, find_flavours, load_flavour, way_to
 
 KNOWN = [("tensorrt", "10.3.0.30"), ("tensorrt", "11.0.0.1"), ("tensorrt_rtx", "1.7.1")]
 

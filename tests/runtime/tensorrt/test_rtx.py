@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from cmc_sdk.runtime.tensorrt.engines import build_engines
-from cmc_sdk.runtime.tensorrt.store import EngineRecord
+from cmc_sdk.runtime.backends.tensorrt.engines import build_engines
+from cmc_sdk.runtime.backends.tensorrt.store import EngineRecord
 
 pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed: pip install 'cmc-sdk[rtx]'")
 pytest.importorskip("onnxscript")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cmc_sdk.errors import InputError, ResourceError
-from cmc_sdk.runtime.tensorrt.state import StateFolder
+from cmc_sdk.runtime.backends.tensorrt.state import StateFolder
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_what_is_written_is_read_and_a_failed_write_leaves_nothing(state):
 def test_what_a_killed_process_left_is_cleared(state):
     program = (
         "import os, sys\n"
-        "from cmc_sdk.runtime.tensorrt.state import StateFolder\n"
+        "from cmc_sdk.runtime.backends.tensorrt.state import StateFolder\n"
         "with StateFolder(sys.argv[1]) as folder, folder.write('thing') as handle:\n"
         "    handle.write(b'half'); handle.flush(); os.kill(os.getpid(), 9)\n"
     )
@@ -159,7 +159,7 @@ def test_a_system_without_owners_is_refused(tmp_path, monkeypatch):
 def test_many_processes_make_one_key(tmp_path):
     program = (
         "import sys\n"
-        "from cmc_sdk.runtime.tensorrt.state import StateFolder\n"
+        "from cmc_sdk.runtime.backends.tensorrt.state import StateFolder\n"
         "with StateFolder(sys.argv[1], create=True) as folder: print(folder.mac('a', b'b'))\n"
     )
     command = [sys.executable, "-c", program, str(tmp_path / "state")]

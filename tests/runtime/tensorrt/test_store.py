@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cmc_sdk.errors import BackendError, InputError
-from cmc_sdk.runtime.tensorrt.state import StateFolder
-from cmc_sdk.runtime.tensorrt.store import EngineRecord, EngineStore, StoredFault, VerifiedRecord
+from cmc_sdk.runtime.backends.tensorrt.state import StateFolder
+from cmc_sdk.runtime.backends.tensorrt.store import EngineRecord, EngineStore, StoredFault, VerifiedRecord
 from tests.runtime.tensorrt.test_keys import DEVICE, KEY
 
 ENGINE = b"an engine " * 100

@@ -8,7 +8,7 @@ import pytest
 
 from cmc_sdk.bundle.precision import Island
 from cmc_sdk.errors import BackendError, BundleError
-from cmc_sdk.runtime.tensorrt.typecheck import LayerTypes, check_engine, check_network
+from cmc_sdk.runtime.backends.tensorrt.typecheck import LayerTypes, check_engine, check_network
 
 ISLAND = Island(kind="attention_softmax", nodes=("softmax", "sum"), reason="0.1", difference=0.1)
 

@@ -8,8 +8,8 @@ from cmc_sdk import Session
 from cmc_sdk.bundle import open_bundle
 from cmc_sdk.cli.main import main
 from cmc_sdk.errors import BackendError
-from cmc_sdk.runtime.tensorrt.engines import build_engines, list_engines
-from cmc_sdk.runtime.tensorrt.proof import unproved_backends
+from cmc_sdk.runtime.backends.tensorrt.engines import build_engines, list_engines
+from cmc_sdk.runtime.backends.tensorrt.proof import unproved_backends
 
 pytestmark = pytest.mark.slow
 
@@ -44,7 +44,7 @@ def test_engines_that_label_otherwise_get_no_word(exported, fake, driver, tmp_pa
     state = tmp_path / "state"
     build_engines(exported.bundle, state=state, trust="development")
     # Two classes change places in what the engines give.
-    from cmc_sdk.runtime.backends.tensorrt import TensorRtBackend
+    from cmc_sdk.runtime.backends.tensorrt.backend import TensorRtBackend
 
     right = TensorRtBackend.decode
     monkeypatch.setattr(TensorRtBackend, "decode", lambda *args, **named: right(*args, **named)[:, [0, 2, 1]])

@@ -15,12 +15,12 @@ from cmc_sdk.bundle.manifest import ModalitySpec, Name
 from cmc_sdk.errors import DataError
 from cmc_sdk.files import atomic_directory
 from cmc_sdk.imaging.classes import ClassTable
-from cmc_sdk.imaging.dicom.read import read_series
+from cmc_sdk.imaging.dicom.choosing.selection import AmbiguousSeriesError, Selection, select_series
+from cmc_sdk.imaging.dicom.reading.read_series import read_series
+from cmc_sdk.imaging.dicom.reading.scan import DicomScan, scan_dicom
 from cmc_sdk.imaging.dicom.refusal import DicomError, Refusal
-from cmc_sdk.imaging.dicom.scan import DicomScan, scan_dicom
-from cmc_sdk.imaging.dicom.selection import AmbiguousSeriesError, Selection, select_series
 from cmc_sdk.imaging.nifti import write_volume
-from cmc_sdk.runtime.study import wanted_of
+from cmc_sdk.runtime.scans.study import wanted_of
 from cmc_sdk.settings import Settings
 from cmc_sdk.training.data.datalist import Case, Datalist, complete_classes, write_datalist
 from cmc_sdk.training.data.documents import read_document

@@ -168,8 +168,8 @@ def _anonymise_file(path: Path, *, folder: Path, cleaner: Cleaner, places: _Plac
 
 def _keep_b_value(dataset: Dataset) -> None:
     """Say a b-value in the standard's attribute that only a private one says: without it a series' volumes are one."""
-    from cmc_sdk.imaging.dicom.attributes import Attributes
-    from cmc_sdk.imaging.dicom.private import b_value
+    from cmc_sdk.imaging.dicom.reading.attributes import Attributes
+    from cmc_sdk.imaging.dicom.reading.b_value import b_value
 
     if (
         dataset.get("Modality") == "MR"

@@ -1,0 +1,7 @@
+"""`cmc bundle`: signing a bundle, and the keys that are trusted."""
+
+from __future__ import annotations
+
+from cmc_sdk.cli.bundle.signing import command
+
+__all__ = ["command"]

@@ -1,0 +1,7 @@
+"""`cmc data`: data lists, phantoms, importers, and DICOM studies."""
+
+from __future__ import annotations
+
+from cmc_sdk.cli.data.lists import command
+
+__all__ = ["command"]

@@ -1,0 +1,7 @@
+"""`cmc demo`: the whole path on a phantom, and its page."""
+
+from __future__ import annotations
+
+from cmc_sdk.cli.demo.run import command
+
+__all__ = ["command"]

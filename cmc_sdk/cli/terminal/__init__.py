@@ -1,0 +1,1 @@
+"""How commands talk to a person or to a program: JSON, bars, tables."""

@@ -1,0 +1,1 @@
+"""Checks that an object that was written holds the labels where they lie."""

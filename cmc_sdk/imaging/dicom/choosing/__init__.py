@@ -1,0 +1,1 @@
+"""One series of a study for each modality."""

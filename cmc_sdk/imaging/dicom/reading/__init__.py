@@ -1,0 +1,1 @@
+"""From files to a volume: headers, grouping, stacks, pixels."""

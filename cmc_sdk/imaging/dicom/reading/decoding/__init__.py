@@ -1,0 +1,1 @@
+"""Encapsulated pixels, decoded in a process of its own."""

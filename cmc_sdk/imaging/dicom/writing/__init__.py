@@ -1,0 +1,1 @@
+"""Labels as DICOM objects: SEG, RTSTRUCT and SR."""

@@ -1,0 +1,58 @@
+"""A scan of the gate, and what somebody answers to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from cmc_sdk.imaging.volume import Volume
+from cmc_sdk.runtime.labelling.groups import Pairing
+
+__all__ = ["Answer", "CaseKind", "Masks", "ParityCase", "Subset", "subsets_of"]
+
+CaseKind = Literal["real", "golden", "stress"]
+Subset = tuple[str, ...]
+Masks = Mapping[str, npt.NDArray[np.bool_]]
+
+
+@dataclass(frozen=True)
+class ParityCase:
+    """One scan of the gate.
+
+    Args:
+        name: For tables.
+        images: By modality.
+        pairing: How they are labelled together.
+        kind: `real`, where every voxel counts; `golden`, synthetic; or `stress`, run with all modalities only.
+        undecided: By subset of modalities and modality, (X, Y, Z), voxels of a golden scan whose f32 labels are not
+            compared, where they are known; else the reference is asked.
+    """
+
+    name: str
+    images: Mapping[str, Volume]
+    pairing: Pairing
+    kind: CaseKind = "real"
+    undecided: Mapping[Subset, Masks] = field(default_factory=dict)
+
+    def subsets(self, names: Sequence[str]) -> list[Subset]:
+        """The subsets of its modalities that the gate runs, of a network with the modalities `names`."""
+        present = tuple(name for name in names if name in self.images)
+        return [present] if self.kind == "stress" else subsets_of(present)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Labels and confidences of one scan, by modality."""
+
+    labels: Mapping[str, Volume]
+    confidence: Mapping[str, Volume]
+
+
+def subsets_of(names: Sequence[str]) -> list[Subset]:
+    """All modalities together, then each alone: the subsets that the gate runs."""
+    alone: list[Subset] = [(name,) for name in names]
+    return [tuple(names), *alone] if len(names) > 1 else alone

@@ -1,0 +1,1 @@
+"""The machine under this process: processor, memory, and how they are described."""

@@ -1,0 +1,1 @@
+"""From scans to labels: which windows, through the network, blended and labelled."""

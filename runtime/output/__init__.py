@@ -1,0 +1,1 @@
+"""A result as files: NIfTI, DICOM objects, the record, and the page."""

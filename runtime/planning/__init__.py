@@ -1,0 +1,1 @@
+"""What a run will take in bytes and seconds, before it starts."""
