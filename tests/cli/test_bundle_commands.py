@@ -57,7 +57,7 @@ def test_verify_passes(cmc: Cmc, exported: Exported) -> None:
 
 
 def test_verify_fails_with_exit_code_1(cmc: Cmc, exported: Exported, tmp_path: Path) -> None:
-    from tests.export.test_verify import rewrite
+    from tests.runtime.gate.test_verify import rewrite
 
     labels = {f"golden/synthetic/run-{n}/labels_mr.nii.gz": (lambda content: blank(content)) for n in (0, 2)}
     changed = rewrite(exported.bundle, tmp_path / "changed.cmc", **labels)

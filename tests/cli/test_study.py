@@ -13,7 +13,7 @@ from pydicom.datadict import keyword_for_tag
 
 from cmc_sdk import read_volume
 from tests.cli.command import Outcome
-from tests.imaging.dicom.planted import BYTES, MARKS, marks_in, planted_value, standard_tags
+from tests.imaging.dicom.deidentify.planted import BYTES, MARKS, marks_in, planted_value, standard_tags
 from tests.imaging.dicom.series import SeriesSpec, write_series
 
 Cmc = Callable[..., Outcome]

@@ -19,7 +19,7 @@ from cmc_sdk.runtime.core import (
 )
 from cmc_sdk.runtime.segmenter import Segmenter
 from tests.reference import sliding as reference
-from tests.runtime.grids import make_affine, move_centre
+from tests.runtime.core.grids import make_affine, move_centre
 from tests.runtime.stubs import WINDOW, StubBackend, blob_scan, make_spec
 
 FINE = move_centre(make_affine(spacing=(1.8, 1.5, 2.5), signs=(-1.0, 1.0, 1.0)), (24, 28, 18), (0, 0, 0))

@@ -1,6 +1,6 @@
 """The padded window's log-sum-exp planted in FP16: from which weights on it does harm.
 
-What the gate says of it on scans: `tests/export/test_planted_logsumexp.py`.
+What the gate says of it on scans: `tests/runtime/gate/test_planted_logsumexp.py`.
 """
 
 from __future__ import annotations
