@@ -27,7 +27,7 @@ from cmc_sdk.errors import InputError
 from cmc_sdk.export import export_network
 from cmc_sdk.export.parity import ParityCase, ParityReport, measure_parity
 from cmc_sdk.files import atomic_file
-from cmc_sdk.imaging.nifti import read_volume
+from cmc_sdk.imaging.nifti import read_nifti
 from cmc_sdk.imaging.volume import Volume
 from cmc_sdk.runtime.backends.select import installed_backends
 from cmc_sdk.runtime.core import gaussian_axes, intensity_statistics, normalise, normalised_background, sample_window
@@ -75,7 +75,7 @@ def load_cases(cases: Sequence[Case], *, spec: ModelSpec) -> list[ParityCase]:
     return [
         ParityCase(
             name=case.case,
-            images={name: read_volume(case.images[name]) for name in spec.names if name in case.images},
+            images={name: read_nifti(case.images[name]) for name in spec.names if name in case.images},
             pairing=pairing,
         )
         for case in cases

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import importlib
-import os
 from typing import TYPE_CHECKING, Any
+
+from cmc_sdk.environment import keep_telemetry_off
+from cmc_sdk.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from cmc_sdk.imaging.nifti import write_volume as write_volume
-    from cmc_sdk.imaging.read import read_image as read_volume
+    from cmc_sdk.imaging.read import read_volume as read_volume
     from cmc_sdk.imaging.volume import Volume as Volume
     from cmc_sdk.runtime.session import Session as Session
 
 __all__ = ["Session", "Volume", "read_volume", "write_volume"]
-__version__ = "0.1.0"
 
-# ONNX Runtime sends events to its maker and keeps a device id in the home folder from the moment it is imported; only
-# this, set before that, prevents it.
-os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+keep_telemetry_off()
 
 _HOMES = {
     "Session": ("cmc_sdk.runtime.session", "Session"),
     "Volume": ("cmc_sdk.imaging.volume", "Volume"),
-    "read_volume": ("cmc_sdk.imaging.read", "read_image"),
+    "read_volume": ("cmc_sdk.imaging.read", "read_volume"),
     "write_volume": ("cmc_sdk.imaging.nifti", "write_volume"),
 }
 

@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from cmc_sdk import __version__
 from cmc_sdk.bundle.manifest import Manifest, ModelSpec, SeenRange, SubsetScore
 from cmc_sdk.bundle.precision import GateLimits, Precision
 from cmc_sdk.errors import BackendError, InputError, ParityError
 from cmc_sdk.export.cases import real_cases
 from cmc_sdk.export.draft import Draft, add_edition, f32_reference
-from cmc_sdk.export.editions import Material, Progress, edition_of
+from cmc_sdk.export.editions import Material, edition_of
 from cmc_sdk.export.golden import golden_case
 from cmc_sdk.export.graphs import export_graphs
 from cmc_sdk.export.parity import ParityCase, ParityReport, measure_parity
 from cmc_sdk.export.provenance import provenance_of
+from cmc_sdk.progress import Progress
 from cmc_sdk.runtime.backends.base import Backend
 from cmc_sdk.runtime.backends.select import BackendName, installed_backends
 from cmc_sdk.runtime.gate.case import Answer
@@ -28,6 +28,7 @@ from cmc_sdk.runtime.gate.golden import INDEX_PATH, GoldenCase, GoldenRun, encod
 from cmc_sdk.training.data import load_datalist
 from cmc_sdk.training.engine import Run, load_run
 from cmc_sdk.training.engine.torch_backend import TorchBackend
+from cmc_sdk.version import __version__
 
 __all__ = ["OnRefusal", "export_bundle", "export_network"]
 

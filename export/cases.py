@@ -8,10 +8,10 @@ import numpy as np
 
 from cmc_sdk.bundle.manifest import ModelSpec
 from cmc_sdk.export.parity import ParityCase
-from cmc_sdk.imaging.nifti import read_volume
+from cmc_sdk.imaging.nifti import read_nifti
 from cmc_sdk.imaging.volume import Volume
+from cmc_sdk.pairing import ScanPairing
 from cmc_sdk.runtime.core import model_grid, window_starts
-from cmc_sdk.runtime.labelling.groups import Pairing
 from cmc_sdk.training.data import Case, Datalist
 
 __all__ = ["MAX_WINDOWS", "crop_volume", "real_cases"]
@@ -42,15 +42,15 @@ def real_cases(datalist: Datalist, *, spec: ModelSpec, count: int = 2) -> list[P
 
 
 def _load(case: Case, *, spec: ModelSpec) -> ParityCase:
-    images = {name: read_volume(case.images[name]) for name in spec.names if name in case.images}
+    images = {name: read_nifti(case.images[name]) for name in spec.names if name in case.images}
     labels = {name: path for name, path in case.labels.items() if name in images}
     if any(_windows(volume, spec=spec) > MAX_WINDOWS for volume in images.values()):
-        centres = {name: _label_centre(read_volume(path)) for name, path in labels.items()}
+        centres = {name: _label_centre(read_nifti(path)) for name, path in labels.items()}
         images = {
             name: crop_volume(volume, centre_mm=_centre_of(name, volume, centres, spec=spec), extent_mm=_extent(spec))
             for name, volume in images.items()
         }
-    pairing: Pairing = "registered" if spec.pairing == "registered" else "auto"
+    pairing: ScanPairing = "registered" if spec.pairing == "registered" else "auto"
     return ParityCase(name=case.case, images=images, pairing=pairing)
 
 

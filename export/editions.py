@@ -15,12 +15,11 @@ from cmc_sdk.bundle.precision import DEFAULT_LIMITS, GateLimits, Precision
 from cmc_sdk.errors import InputError
 from cmc_sdk.export.graphs import ExportedGraph
 from cmc_sdk.export.parity import ParityCase
+from cmc_sdk.progress import Progress
 from cmc_sdk.runtime.backends.base import Backend
 from cmc_sdk.runtime.backends.select import BackendName
 
 __all__ = ["EDITIONS", "Edition", "Made", "Material", "Progress", "edition_of"]
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from cmc_sdk.bundle.manifest import ModelSpec
 from cmc_sdk.bundle.precision import GateLimits
 from cmc_sdk.errors import InterruptError
 from cmc_sdk.export.first_difference import explain_difference
+from cmc_sdk.progress import Progress
 from cmc_sdk.runtime.backends.base import Backend
 from cmc_sdk.runtime.gate.case import Answer, ParityCase, Subset
 from cmc_sdk.runtime.gate.probes import ComparingBackend, OutputDifference
@@ -30,7 +31,7 @@ def measure_parity(
     cases: Sequence[ParityCase],
     limits: GateLimits,
     keep: Callable[[ParityCase, Subset, Answer], None] | None = None,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> ParityReport:
     """Run the gate on `cases` and on the stress scans, and compare every output of every graph on a few windows.
 

@@ -7,7 +7,6 @@ import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
-from importlib.metadata import version
 from typing import Any, Union
 
 import numpy as np
@@ -16,21 +15,24 @@ import numpy.typing as npt
 from cmc_sdk.bundle.manifest import ModelSpec, SeenRange, SubsetScore
 from cmc_sdk.errors import DataError, InputError
 from cmc_sdk.imaging.dicom.source import DicomSource
-from cmc_sdk.imaging.read import read_image
+from cmc_sdk.imaging.read import read_volume
 from cmc_sdk.imaging.volume import Volume
+from cmc_sdk.pairing import ScanPairing
+from cmc_sdk.progress import Progress
 from cmc_sdk.runtime.backends.base import Backend, CalibratedBackend
 from cmc_sdk.runtime.core import IntensityStatistics, Threads, intensity_statistics, usable_threads
 from cmc_sdk.runtime.host.memory import peak_rss_bytes
-from cmc_sdk.runtime.labelling.groups import Group, Pairing, plan_groups
+from cmc_sdk.runtime.labelling.groups import Group, plan_groups
 from cmc_sdk.runtime.labelling.label_group import Labelled, label_group
 from cmc_sdk.runtime.labelling.queue import best_streams, set_streams
 from cmc_sdk.runtime.labelling.runner import StageSeconds
 from cmc_sdk.runtime.planning.cost import CoreRates, SessionCost, measure_core, measure_session
-from cmc_sdk.runtime.planning.limits import Clock, Limits
+from cmc_sdk.runtime.planning.limits import Limits, RunClock
 from cmc_sdk.runtime.planning.run_plan import RunPlan, choose_plan
 from cmc_sdk.runtime.results.quality import judge
 from cmc_sdk.runtime.results.record import BundleIdentity, GroupRecord, QualityRecord, RunRecord, input_record
 from cmc_sdk.runtime.results.result import Quality, Result
+from cmc_sdk.version import __version__
 
 __all__ = ["Image", "Quality", "Result", "Segmenter"]
 
@@ -83,9 +85,9 @@ class Segmenter:
         self,
         images: Mapping[str, Image],
         *,
-        pairing: Pairing = "auto",
+        pairing: ScanPairing = "auto",
         batch: int = 1,
-        progress: Callable[[str, int, int], None] | None = None,
+        progress: Progress | None = None,
         cancel: Callable[[], bool] | None = None,
     ) -> Result:
         """Label every scan that is given, each on its own grid.
@@ -124,7 +126,7 @@ class Segmenter:
             streams = min(best_streams(self.backend), max(len(group.starts) for group in groups))
             set_streams(self.backend, streams)
         # Planning is not the run: a session measures once, and the deadline holds for every scan alike.
-        clock = Clock(self._limits, cancel=cancel, started=time.monotonic() - reading_s)
+        clock = RunClock(self._limits, cancel=cancel, started=time.monotonic() - reading_s)
         statistics = {name: self._statistics(name, volume, threads) for name, volume in volumes.items()}
         since = stages.add("statistics", since)
         warnings += tuple(f"{name}: {note}" for name, volume in volumes.items() for note in volume.notes)
@@ -187,7 +189,7 @@ class Segmenter:
             record=record,
         )
 
-    def plan(self, images: Mapping[str, Image], *, pairing: Pairing = "auto") -> RunPlan:
+    def plan(self, images: Mapping[str, Image], *, pairing: ScanPairing = "auto") -> RunPlan:
         """What `infer` would take, without running it; measures one window first, once for a set of modalities.
 
         Raises:
@@ -198,7 +200,7 @@ class Segmenter:
         volumes = {name: _open_image(images[name]) for name in self.spec.names if name in images}
         return self._plan(volumes, pairing=pairing, spent_s=0.0)
 
-    def _plan(self, volumes: Mapping[str, Volume], *, pairing: Pairing, spent_s: float) -> RunPlan:
+    def _plan(self, volumes: Mapping[str, Volume], *, pairing: ScanPairing, spent_s: float) -> RunPlan:
         if self._rates is None:
             self._rates = measure_core(self.spec, threads=Threads(self._core_threads))
         deadline = self._limits.deadline_s
@@ -268,7 +270,7 @@ class Segmenter:
         spacing = self.spec.grid.spacing_mm
         return RunRecord(
             time_utc=started.isoformat(timespec="seconds"),
-            code_version=version("cmc-sdk"),
+            code_version=__version__,
             bundle=self._identity,
             trust=self._trust,
             backend=self.backend.name,
@@ -306,7 +308,7 @@ def _exact_windows(backend: Backend) -> int:
 
 
 def _open_image(image: Image) -> Volume:
-    return image if isinstance(image, Volume) else read_image(image)
+    return image if isinstance(image, Volume) else read_volume(image)
 
 
 def _known(confidence: npt.NDArray[np.uint8], *, volume: Volume) -> npt.NDArray[np.uint8]:

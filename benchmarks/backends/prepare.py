@@ -29,7 +29,7 @@ def write_bundle_of(case: Case, paths: SidePaths) -> dict[str, float]:
     from cmc_sdk.export.int8.quantise import first_layers_of, quantise
     from cmc_sdk.export.parity import ParityCase
     from cmc_sdk.export.precision.windows import graph_inputs, sample_windows
-    from cmc_sdk.imaging.nifti import read_volume
+    from cmc_sdk.imaging.nifti import read_nifti
     from cmc_sdk.training.engine.torch_backend import TorchBackend
     from cmc_sdk.training.model import ModelConfig, build_network, save_network
 
@@ -38,7 +38,7 @@ def write_bundle_of(case: Case, paths: SidePaths) -> dict[str, float]:
     network = build_network(ModelConfig(preset=case.preset), modalities=("ct",), num_classes=NUM_CLASSES, seed=0).eval()
     save_network(network, paths.network)
     graphs = export_graphs(network)
-    scan = ParityCase(name="scan", images={"ct": read_volume(paths.scan)}, pairing="registered")
+    scan = ParityCase(name="scan", images={"ct": read_nifti(paths.scan)}, pairing="registered")
     windows = sample_windows([scan], spec=spec, count=INT8_WINDOWS)
     known = calibrated_range([window.images["ct"] for window in windows])
     since, quantised = time.perf_counter(), []

@@ -45,7 +45,7 @@ def open_side(name: str, precision: str, *, case: Case, paths: SidePaths) -> Seg
 @click.option("--cases", default=2)
 def main(folder: Path, backend: str, precision: str, cases: int) -> None:
     """Label the scan in FOLDER `cases` times after a warm-up of the same windows; print the figures as JSON."""
-    from cmc_sdk.imaging.nifti import read_volume
+    from cmc_sdk.imaging.nifti import read_nifti
     from cmc_sdk.imaging.volume import Volume
     from cmc_sdk.runtime.host.description import clock_mhz
     from cmc_sdk.runtime.host.memory import peak_rss_bytes
@@ -54,7 +54,7 @@ def main(folder: Path, backend: str, precision: str, cases: int) -> None:
     paths = SidePaths(folder, case=case)
     since = time.perf_counter()
     segmenter = open_side(backend, precision, case=case, paths=paths)
-    whole = read_volume(paths.scan)
+    whole = read_nifti(paths.scan)
     # Two windows: both streams are compiled and warm.
     part = Volume(
         np.ascontiguousarray(whole.stored[: whole.size_vox[0] // 2, : whole.size_vox[1] // 2]), whole.affine_mm

@@ -68,7 +68,7 @@ def main() -> None:
     reader.Bundle.read = watch.wrap(reader.Bundle.read, "read and hash")
     session.open_bundle = watch.wrap(session.open_bundle, "manifest and signature")
     graphs.GraphBackend.prepare = watch.wrap(graphs.GraphBackend.prepare, "compile")
-    scans.read_image = watch.wrap(scans.read_image, "scan")
+    scans.read_volume = watch.wrap(scans.read_volume, "scan")
     runner.WindowRunner.run = watch.wrap(runner.WindowRunner.run, "first window")
     try:
         cmc(words)

@@ -14,13 +14,13 @@ from benchmarks.inference.case import Case, SidePaths, StandIn, case_spec
 @click.option("--output", type=click.Path(path_type=Path), required=True)
 def main(folder: Path, output: Path) -> None:
     """Label the scan in FOLDER and write what `cmc infer` writes."""
-    from cmc_sdk.imaging.nifti import read_volume
+    from cmc_sdk.imaging.nifti import read_nifti
     from cmc_sdk.runtime.output.folder import write_result
     from cmc_sdk.runtime.segmenter import Segmenter
 
     case = Case.read(folder)
     spec = case_spec(case)
-    images = {"ct": read_volume(SidePaths(folder, case=case).scan)}
+    images = {"ct": read_nifti(SidePaths(folder, case=case).scan)}
     result = Segmenter(spec, StandIn()).infer(images)
     write_result(result, folder=output, images=images, spec=spec)
 

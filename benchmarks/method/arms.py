@@ -14,7 +14,7 @@ from benchmarks.method.batches import draw_batch, read_at
 from benchmarks.method.task import CLASSES, GRID, MODALITIES, Patient, Split
 from cmc_sdk.errors import TrainingError
 from cmc_sdk.training.losses import LossConfig
-from cmc_sdk.training.methods import Clock, Method, MethodName, build_method
+from cmc_sdk.training.methods import Method, MethodName, StepClock, build_method
 from cmc_sdk.training.model import CMCNetwork, ModelConfig, build_network
 
 State = dict[str, Tensor]
@@ -125,7 +125,7 @@ def _run(method: Method, data: Split, *, seed: int, first_step: int, steps: int,
         unlabelled = None
         if stage == 3 and method.name != "supervised":
             unlabelled = draw_batch(data.unlabelled, size=BATCH, seed=seed, step=step, purpose="unlabelled")
-        clock = Clock(stage_fraction=done / steps, global_fraction=step / (first_step + steps), step=step)
+        clock = StepClock(stage_fraction=done / steps, global_fraction=step / (first_step + steps), step=step)
         optimiser.zero_grad(set_to_none=True)
         method.loss(labelled, unlabelled, clock=clock, stage=stage, generator_seed=seed).total.backward()
         torch.nn.utils.clip_grad_norm_(list(method.parameters()), MAX_NORM)

@@ -18,7 +18,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from cmc_sdk.errors import DataError
-from cmc_sdk.imaging.nifti import read_volume
+from cmc_sdk.imaging.nifti import read_nifti
 from cmc_sdk.imaging.volume import Volume
 from cmc_sdk.runtime.core.sampling import sample_window
 from cmc_sdk.training.data.randomness import random_generator
@@ -97,7 +97,7 @@ def split(patients: Sequence[Patient], *, seed: int) -> Split:
 
 
 def _patient(image_file: Path, label_file: Path, *, number: int, misaligned: bool) -> Patient:
-    image, label = read_volume(image_file), read_volume(label_file, label=True)
+    image, label = read_nifti(image_file), read_nifti(label_file, label=True)
     values = image.data.astype(np.float32)
     contrast = {"a": _standardised(values)}
     contrast["b"] = _derived(contrast["a"], number=number)

@@ -9,7 +9,8 @@ from pydantic import Field, model_validator
 from cmc_sdk.bundle.precision import GateLimits, GatePass, GraphPrecision, Island, Precision, Tensor
 from cmc_sdk.bundle.series_rule import SeriesRule
 from cmc_sdk.imaging.classes import ClassTable
-from cmc_sdk.settings import Settings
+from cmc_sdk.pairing import CasePairing
+from cmc_sdk.strict_model import StrictModel
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -30,7 +31,7 @@ SizeTriple = tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)], Ann
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,31}$")]
 
 
-class IntensityRule(Settings):
+class IntensityRule(StrictModel):
     """How raw voxel values become the network's input.
 
     Args:
@@ -53,7 +54,7 @@ class IntensityRule(Settings):
         return self
 
 
-class ModalitySpec(Settings):
+class ModalitySpec(StrictModel):
     """One input modality: the user's name for it, DICOM's word, its intensity rule, and which series it means.
 
     Args:
@@ -69,7 +70,7 @@ class ModalitySpec(Settings):
     series: SeriesRule | None = None
 
 
-class Grid(Settings):
+class Grid(StrictModel):
     """The model grid.
 
     Args:
@@ -91,7 +92,7 @@ class Grid(Settings):
         return self
 
 
-class ModelSpec(Settings):
+class ModelSpec(StrictModel):
     """All that the sliding window needs to know of a segmenter, trained or exported.
 
     Args:
@@ -106,7 +107,7 @@ class ModelSpec(Settings):
     reference_modality: Name
     classes: ClassTable
     grid: Grid
-    pairing: Literal["registered", "misaligned", "unpaired"] = "registered"
+    pairing: CasePairing = "registered"
 
     @model_validator(mode="after")
     def _check_names(self) -> ModelSpec:
@@ -126,7 +127,7 @@ class ModelSpec(Settings):
         return {item.name: item for item in self.modalities}[name]
 
 
-class CalibratedRange(Settings):
+class CalibratedRange(StrictModel):
     """The normalised windows that a graph in 8 bits was calibrated on; any other window is computed in FP32.
 
     Args:
@@ -140,7 +141,7 @@ class CalibratedRange(Settings):
     least_deviation: float
 
 
-class Graph(Settings):
+class Graph(StrictModel):
     """One graph: `part` is encoder or decoder of `modality`.
 
     Args:
@@ -169,7 +170,7 @@ class Graph(Settings):
         return self
 
 
-class SubsetScore(Settings):
+class SubsetScore(StrictModel):
     """Validation Dice of one subset of modalities: mean over cases, by modality and by class name."""
 
     present: tuple[Name, ...]
@@ -178,7 +179,7 @@ class SubsetScore(Settings):
     cases: int
 
 
-class SeenRange(Settings):
+class SeenRange(StrictModel):
     """What validation saw of one modality, for the quality flag.
 
     Args:
@@ -198,7 +199,7 @@ class SeenRange(Settings):
     components: dict[str, int] = Field(default_factory=dict)
 
 
-class FileEntry(Settings):
+class FileEntry(StrictModel):
     """A file of the bundle: path relative to the bundle with forward slashes, size in bytes, sha256 in hex."""
 
     path: str
@@ -206,7 +207,7 @@ class FileEntry(Settings):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class Manifest(Settings):
+class Manifest(StrictModel):
     """`manifest.json` of a bundle.
 
     Args:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from cmc_sdk.settings import Settings
+from cmc_sdk.strict_model import StrictModel
 
 __all__ = ["DEFAULT_LIMITS", "GRAPHS_OF", "GateLimits", "GatePass", "GraphPrecision", "Island", "Precision", "Tensor"]
 
@@ -24,7 +24,7 @@ GRAPHS_OF: Mapping[Precision, GraphPrecision] = MappingProxyType(
 """The graphs that a precision is computed from: bf16 is a choice of the library, not of the graph."""
 
 
-class Tensor(Settings):
+class Tensor(StrictModel):
     """One input or output of a graph; None stands for the dynamic batch."""
 
     name: str
@@ -32,7 +32,7 @@ class Tensor(Settings):
     shape: tuple[int | None, ...]
 
 
-class Island(Settings):
+class Island(StrictModel):
     """A part of a mixed-precision graph that stays in FP32, and what was measured without it.
 
     Args:
@@ -49,7 +49,7 @@ class Island(Settings):
     difference: float | None
 
 
-class GateLimits(Settings):
+class GateLimits(StrictModel):
     """What parity must keep.
 
     Args:
@@ -75,7 +75,7 @@ DEFAULT_LIMITS: Mapping[Precision, GateLimits] = MappingProxyType(
 )
 
 
-class GatePass(Settings):
+class GatePass(StrictModel):
     """A backend in a precision that kept its limits when the bundle was made."""
 
     backend: Literal["onnxruntime", "openvino"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -19,6 +18,7 @@ from cmc_sdk.bundle.signature import SIGNATURE, SIGNATURE_BYTES, Signature, pars
 from cmc_sdk.bundle.strict_json import MAX_BYTES, parse_json
 from cmc_sdk.bundle.trust import TrustStore, Verdict, judge_signature
 from cmc_sdk.errors import BundleError
+from cmc_sdk.progress import Progress
 
 __all__ = ["Bundle", "open_bundle", "parse_manifest"]
 
@@ -63,7 +63,7 @@ class Bundle:
         self._check_hash(entry, hashlib.sha256(data).hexdigest())
         return data
 
-    def verify_all(self, *, progress: Callable[[str, int, int], None] | None = None) -> None:
+    def verify_all(self, *, progress: Progress | None = None) -> None:
         """Hash every listed file, a few megabytes at a time.
 
         Args:

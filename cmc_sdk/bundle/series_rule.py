@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from cmc_sdk.settings import Settings
+from cmc_sdk.strict_model import StrictModel
 
 __all__ = ["Orientation", "SeriesRule"]
 
@@ -25,7 +25,7 @@ Words = Annotated[tuple[Annotated[str, Field(max_length=64)], ...], AfterValidat
 Bound = Annotated[float, Field(gt=0)]
 
 
-class SeriesRule(Settings):
+class SeriesRule(StrictModel):
     """What a series must be like; every condition that is given must hold.
 
     Words are compared with the words of Series Description, Protocol Name, Sequence Name, Scanning Sequence, Sequence

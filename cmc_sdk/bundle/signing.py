@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 from cmc_sdk.bundle.keys import PrivateKey, PublicKey
@@ -11,10 +10,9 @@ from cmc_sdk.bundle.reader import Bundle, open_bundle
 from cmc_sdk.bundle.signature import SIGNATURE, Signature, message_of
 from cmc_sdk.errors import BundleError, InputError
 from cmc_sdk.files import atomic_file
+from cmc_sdk.progress import Progress
 
 __all__ = ["attach_signature", "bundle_message", "sign_bundle"]
-
-Progress = Callable[[str, int, int], None]
 
 
 def bundle_message(path: str | os.PathLike[str], *, progress: Progress | None = None) -> bytes:

@@ -15,11 +15,11 @@ from cmc_sdk.bundle.keys import PublicKey, key_id
 from cmc_sdk.bundle.plain_file import read_plain
 from cmc_sdk.bundle.signature import Signature, message_of
 from cmc_sdk.bundle.strict_json import parse_json
+from cmc_sdk.environment import TRUST_VARIABLE, trust_store_path
 from cmc_sdk.errors import InputError, TrustError
-from cmc_sdk.settings import Settings
+from cmc_sdk.strict_model import StrictModel
 
 __all__ = [
-    "TRUST_VARIABLE",
     "RevokedKey",
     "Trust",
     "TrustStore",
@@ -30,16 +30,13 @@ __all__ = [
     "require_trust",
 ]
 
-TRUST_VARIABLE = "CMC_TRUST"
-"""The environment variable that may name a trust store; it cannot ask for development."""
-
 MAX_STORE_BYTES = 1 << 20
 KeyId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 _VERSION = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){0,7}")
 _STORE_MEND = "`cmc bundle trust add STORE KEY.pub` writes one"
 
 
-class TrustedKey(Settings):
+class TrustedKey(StrictModel):
     """A public key whose bundles are run.
 
     Args:
@@ -66,14 +63,14 @@ class TrustedKey(Settings):
         return self
 
 
-class RevokedKey(Settings):
+class RevokedKey(StrictModel):
     """A key that is trusted no more, whatever else the store says; none of its bundles is run."""
 
     key_id: KeyId
     reason: Annotated[str, Field(max_length=200)] = ""
 
 
-class TrustStore(Settings):
+class TrustStore(StrictModel):
     """`trust.json`.
 
     Args:
@@ -200,7 +197,7 @@ def require_trust(trust: Trust | None) -> TrustStore | Literal["development"]:
         return "development"
     if trust is not None:
         return read_trust_store(trust)
-    if named := os.environ.get(TRUST_VARIABLE):
+    if named := trust_store_path():
         return read_trust_store(named)
     raise TrustError(
         "nobody was named whose bundles may run",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import click
 
@@ -13,6 +13,7 @@ from cmc_sdk.cli.options.trust import chosen_trust, trust_options
 from cmc_sdk.cli.terminal.console import emit_json, json_option, progress_bar, stdout
 from cmc_sdk.cli.terminal.tables import text_table
 from cmc_sdk.errors import InputError
+from cmc_sdk.pairing import ScanPairing
 
 if TYPE_CHECKING:
     from cmc_sdk.bundle.trust import Trust
@@ -38,7 +39,7 @@ Examples:
 )
 @click.option(
     "--pairing",
-    type=click.Choice(["auto", "registered", "separate"]),
+    type=click.Choice(get_args(ScanPairing)),
     help="As in cmc infer.  [default: as the data list says]",
 )
 @click.option("--tolerance", type=click.FloatRange(min=0), default=2.0, show_default=True, help="Of NSD, in mm.")
@@ -51,7 +52,7 @@ def command(
     datalist: Path,
     split: Literal["labelled", "validation", "test"],
     present: tuple[str, ...],
-    pairing: Literal["auto", "registered", "separate"] | None,
+    pairing: ScanPairing | None,
     tolerance: float,
     baseline: bool,
     csv_path: Path | None,

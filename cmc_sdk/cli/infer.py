@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import click
 
@@ -13,6 +13,7 @@ from cmc_sdk.cli.options.trust import chosen_trust, trust_options
 from cmc_sdk.cli.terminal.console import emit_json, json_option, json_progress, progress_bar, stdout
 from cmc_sdk.cli.terminal.tables import text_table
 from cmc_sdk.errors import InputError
+from cmc_sdk.pairing import ScanPairing
 
 if TYPE_CHECKING:
     from cmc_sdk.runtime.backends.select import BackendChoice, PrecisionChoice
@@ -39,7 +40,7 @@ Examples:
 @state_option
 @click.option(
     "--pairing",
-    type=click.Choice(["auto", "registered", "separate"]),
+    type=click.Choice(get_args(ScanPairing)),
     default="auto",
     show_default=True,
     help="registered: the scans share one frame of reference; separate: each is labelled alone; auto: registered if "
@@ -76,7 +77,7 @@ def command(
     backend: BackendChoice,
     precision: PrecisionChoice,
     state: Path | None,
-    pairing: Literal["auto", "registered", "separate"],
+    pairing: ScanPairing,
     threads: int | None,
     max_mem: str | None,
     deadline: str | None,

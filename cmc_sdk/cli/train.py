@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import Any
 
 import click
 
 from cmc_sdk.cli.terminal.console import emit_json, json_option, progress_bar, stderr, stdout
+from cmc_sdk.environment import process_rank
 from cmc_sdk.errors import InterruptError
 
 __all__ = ["command"]
@@ -54,7 +54,7 @@ def command(
             "stopped by Ctrl-C; the last checkpoint, if there was one, stands",
             mend="continue with the same command and --resume",
         ) from error
-    if os.environ.get("RANK", "0") != "0":
+    if process_rank() != 0:
         return  # under torchrun the first process speaks for all
     summary = json.loads(paths.summary.read_text(encoding="utf-8"))
     if as_json:

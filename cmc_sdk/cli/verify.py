@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import click
 
@@ -12,6 +12,7 @@ from cmc_sdk.cli.options.scans import ScanRequest, print_selection, scan_options
 from cmc_sdk.cli.options.trust import chosen_trust, trust_options
 from cmc_sdk.cli.terminal.console import emit_json, json_option, progress_bar, stdout
 from cmc_sdk.cli.terminal.gate_table import gate_table
+from cmc_sdk.pairing import ScanPairing
 
 if TYPE_CHECKING:
     from cmc_sdk.bundle.precision import Precision
@@ -55,7 +56,7 @@ Examples:
 @scan_options
 @click.option(
     "--pairing",
-    type=click.Choice(["auto", "registered", "separate"]),
+    type=click.Choice(get_args(ScanPairing)),
     default="auto",
     show_default=True,
     help="How the scans relate, as in `cmc infer`.",
@@ -71,7 +72,7 @@ def command(
     study: Path | None,
     series: tuple[str, ...],
     irregular: Literal["refuse", "resample"],
-    pairing: Literal["auto", "registered", "separate"],
+    pairing: ScanPairing,
     trust: Path | None,
     development: bool,
     as_json: bool,

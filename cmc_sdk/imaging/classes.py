@@ -7,12 +7,12 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from cmc_sdk.settings import Settings
+from cmc_sdk.strict_model import StrictModel
 
 __all__ = ["ClassTable", "Code", "SegmentClass"]
 
 
-class Code(Settings):
+class Code(StrictModel):
     """A coded concept, for example SNOMED CT 10200004 "Liver"."""
 
     value: str
@@ -20,7 +20,7 @@ class Code(Settings):
     meaning: str
 
 
-class SegmentClass(Settings):
+class SegmentClass(StrictModel):
     """One foreground class of a label map.
 
     Args:
@@ -46,7 +46,7 @@ class SegmentClass(Settings):
         return (self.index,) if self.values is None else self.values
 
 
-class ClassTable(Settings):
+class ClassTable(StrictModel):
     """The foreground classes, with indices 1 … K-1 in order."""
 
     classes: tuple[SegmentClass, ...]

@@ -17,12 +17,12 @@ from cmc_sdk.imaging.nifti_header import HEADER_BYTES, NiftiHeader, header_for, 
 from cmc_sdk.imaging.nifti_stream import ByteStream, open_bytes, write_bytes
 from cmc_sdk.imaging.volume import Volume
 
-__all__ = ["read_volume", "write_volume"]
+__all__ = ["read_nifti", "write_volume"]
 
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
-def read_volume(path: str | os.PathLike[str], *, label: bool = False) -> Volume:
+def read_nifti(path: str | os.PathLike[str], *, label: bool = False) -> Volume:
     """Read one 3-D volume from a NIfTI-1 or NIfTI-2 file, `.nii` or `.nii.gz` (by its content, not by its name).
 
     Geometry: the sform if its code is above 0, else the qform if its code is above 0, else the file is refused.

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Literal
 
 from cmc_sdk.imaging.labels import as_labels
-from cmc_sdk.imaging.nifti import read_volume
+from cmc_sdk.imaging.nifti import read_nifti
 from cmc_sdk.imaging.volume import Volume
 
-__all__ = ["read_image"]
+__all__ = ["read_volume"]
 
 
-def read_image(
+def read_volume(
     path: str | os.PathLike[str],
     *,
     label: bool = False,
@@ -22,7 +22,7 @@ def read_image(
 ) -> Volume:
     """Read one 3-D volume from a NIfTI file, or from a DICOM file, folder, DICOMDIR or zip.
 
-    Which of them it is, is seen by content; a folder is taken as DICOM. See `read_volume` of `cmc_sdk.imaging.nifti`
+    Which of them it is, is seen by content; a folder is taken as DICOM. See `read_nifti` of `cmc_sdk.imaging.nifti`
     and `read_dicom` of `cmc_sdk.imaging.dicom.reading.read_series` for what each reads and refuses.
 
     Args:
@@ -37,7 +37,7 @@ def read_image(
         GeometryError: It does not say where its voxels lie, or contradicts itself.
     """
     if not _is_dicom(Path(path)):
-        return read_volume(path, label=label)
+        return read_nifti(path, label=label)
     from cmc_sdk.imaging.dicom.reading.read_series import read_dicom  # here: who reads NIfTI alone never pays for it
 
     volume = read_dicom(path, series=series, irregular=irregular)

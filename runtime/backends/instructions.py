@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
+from cmc_sdk.environment import limit_instructions
 from cmc_sdk.runtime.host.processor import is_zen4
 
-__all__ = ["instruction_limit", "prefer_for_f32"]
-
-VARIABLE = "ONEDNN_MAX_CPU_ISA"
-"""Read once by the library of layers in OpenVINO, when the first graph is compiled."""
+__all__ = ["prefer_for_f32"]
 
 
 def prefer_for_f32() -> None:
@@ -23,9 +19,4 @@ def prefer_for_f32() -> None:
     alone, before OpenVINO is used, never for a library inside of somebody else's. A value that the user has set stays.
     """
     if is_zen4():
-        os.environ.setdefault(VARIABLE, "AVX2")
-
-
-def instruction_limit() -> str | None:
-    """What OpenVINO is kept to in this process, for the record; None if to nothing."""
-    return os.environ.get(VARIABLE)
+        limit_instructions("AVX2")

@@ -15,10 +15,10 @@ import numpy as np
 
 from cmc_sdk.bundle.precision import Precision
 from cmc_sdk.bundle.reader import Bundle
+from cmc_sdk.environment import instruction_limit
 from cmc_sdk.errors import BackendError
 from cmc_sdk.runtime.backends.base import Array
 from cmc_sdk.runtime.backends.graphs import CompiledGraph, GraphBackend, GraphFile
-from cmc_sdk.runtime.backends.instructions import instruction_limit
 from cmc_sdk.runtime.core import usable_threads
 
 __all__ = ["OpenVinoBackend", "computes_bf16", "import_openvino"]

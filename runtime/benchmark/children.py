@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,13 @@ from cmc_sdk.bundle.precision import Precision
 from cmc_sdk.bundle.reader import open_bundle
 from cmc_sdk.bundle.trust import Trust, TrustStore, require_trust
 from cmc_sdk.errors import BackendError, InputError
+from cmc_sdk.progress import Progress
 from cmc_sdk.runtime.backends.select import BackendName, computable_pairs
 from cmc_sdk.runtime.benchmark.figures import BenchReport, BenchRun
 from cmc_sdk.runtime.host.description import describe_machine
 from cmc_sdk.runtime.scans.synthetic import synthetic_size
 
 __all__ = ["bench_bundle"]
-
-Progress = Callable[[str, int, int], None]
 
 
 def bench_bundle(

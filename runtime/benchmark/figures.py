@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from cmc_sdk.settings import Settings
+from cmc_sdk.strict_model import StrictModel
 
 __all__ = ["BenchReport", "BenchRun", "ColdStart", "Percentiles"]
 
 
-class Percentiles(Settings):
+class Percentiles(StrictModel):
     """Of `count` measured times, in seconds."""
 
     p50_s: float
@@ -28,7 +28,7 @@ class Percentiles(Settings):
         return cls(p50_s=p50, p90_s=p90, p99_s=p99, count=len(seconds))
 
 
-class ColdStart(Settings):
+class ColdStart(StrictModel):
     """From the start of a process to its first window, in seconds by part.
 
     Args:
@@ -50,7 +50,7 @@ class ColdStart(Settings):
         return self.import_s + self.hash_s + self.compile_s + self.first_window_s
 
 
-class BenchRun(Settings):
+class BenchRun(StrictModel):
     """One backend in one precision, in a process of its own.
 
     Args:
@@ -92,7 +92,7 @@ class BenchRun(Settings):
         return f"{self.backend} {self.precision}"
 
 
-class BenchReport(Settings):
+class BenchReport(StrictModel):
     """What `bench_bundle` measured.
 
     Args:

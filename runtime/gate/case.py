@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cmc_sdk.imaging.volume import Volume
-from cmc_sdk.runtime.labelling.groups import Pairing
+from cmc_sdk.pairing import ScanPairing
 
 __all__ = ["Answer", "CaseKind", "Masks", "ParityCase", "Subset", "subsets_of"]
 
@@ -34,7 +34,7 @@ class ParityCase:
 
     name: str
     images: Mapping[str, Volume]
-    pairing: Pairing
+    pairing: ScanPairing
     kind: CaseKind = "real"
     undecided: Mapping[Subset, Masks] = field(default_factory=dict)
 

@@ -16,7 +16,7 @@ from cmc_sdk.bundle.strict_json import parse_json
 from cmc_sdk.errors import BundleError, CmcError
 from cmc_sdk.imaging.volume import Volume
 from cmc_sdk.runtime.gate.case import Answer, Masks, ParityCase, Subset
-from cmc_sdk.settings import Settings
+from cmc_sdk.strict_model import StrictModel
 
 __all__ = [
     "INDEX_PATH",
@@ -34,7 +34,7 @@ _MAX_BYTES = 256 << 20
 _NIBABEL_ERRORS = (nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError)
 
 
-class GoldenRun(Settings):
+class GoldenRun(StrictModel):
     """What came out for one subset of the modalities.
 
     Args:
@@ -50,7 +50,7 @@ class GoldenRun(Settings):
     undecided: dict[str, str]
 
 
-class GoldenCase(Settings):
+class GoldenCase(StrictModel):
     """One golden scan: path of the image by modality, all in one frame of reference, and its runs."""
 
     name: str
@@ -58,7 +58,7 @@ class GoldenCase(Settings):
     runs: tuple[GoldenRun, ...]
 
 
-class _Index(Settings):
+class _Index(StrictModel):
     cases: tuple[GoldenCase, ...]
 
 

@@ -13,6 +13,7 @@ from cmc_sdk.bundle.manifest import ModelSpec
 from cmc_sdk.bundle.precision import GateLimits
 from cmc_sdk.errors import ParityError
 from cmc_sdk.imaging.volume import Volume
+from cmc_sdk.progress import Progress
 from cmc_sdk.runtime.backends.base import Backend
 from cmc_sdk.runtime.gate.agreement import CONFIDENCE_STEPS, Agreement, compare_labels
 from cmc_sdk.runtime.gate.case import Answer, CaseKind, Masks, ParityCase, Subset
@@ -21,8 +22,6 @@ from cmc_sdk.runtime.gate.probes import OutputDifference, ScanningBackend
 from cmc_sdk.runtime.gate.reference import Reference, label_case
 
 __all__ = ["ParityReport", "ParityRun", "run_gate"]
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)

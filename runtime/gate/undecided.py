@@ -10,15 +10,15 @@ import numpy.typing as npt
 
 from cmc_sdk.bundle.manifest import ModelSpec
 from cmc_sdk.imaging.volume import Volume
+from cmc_sdk.pairing import ScanPairing
 from cmc_sdk.runtime.backends.base import Array, Backend
-from cmc_sdk.runtime.labelling.groups import Pairing
 from cmc_sdk.runtime.segmenter import Segmenter
 
 __all__ = ["undecided_voxels"]
 
 
 def undecided_voxels(
-    images: Mapping[str, Volume], *, spec: ModelSpec, reference: Backend, margin: float, pairing: Pairing
+    images: Mapping[str, Volume], *, spec: ModelSpec, reference: Backend, margin: float, pairing: ScanPairing
 ) -> dict[str, npt.NDArray[np.bool_]]:
     """Where another class would win if its logit were `margin` higher, by modality, on the scan's own grid.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -15,8 +15,10 @@ from cmc_sdk.bundle.precision import GRAPHS_OF, GateLimits, Precision
 from cmc_sdk.bundle.reader import Bundle
 from cmc_sdk.bundle.trust import Trust
 from cmc_sdk.errors import BackendError, BundleError, InputError
-from cmc_sdk.imaging.read import read_image
+from cmc_sdk.imaging.read import read_volume
 from cmc_sdk.imaging.volume import Volume
+from cmc_sdk.pairing import ScanPairing
+from cmc_sdk.progress import Progress
 from cmc_sdk.runtime.backends.base import Backend
 from cmc_sdk.runtime.backends.select import PRECISIONS_OF, BackendName, installed_backends, open_backend
 from cmc_sdk.runtime.doctor import describe_machine
@@ -25,14 +27,12 @@ from cmc_sdk.runtime.gate.golden import GoldenReference, read_golden_cases
 from cmc_sdk.runtime.gate.reference import BackendReference
 from cmc_sdk.runtime.gate.run import ParityReport, run_gate
 from cmc_sdk.runtime.gate.stress import stress_cases
-from cmc_sdk.runtime.labelling.groups import Pairing
 from cmc_sdk.runtime.onnx.checks import check_graph_file
 from cmc_sdk.runtime.segmenter import Image
 from cmc_sdk.runtime.session import admit
 
 __all__ = ["VerifyReport", "verify_bundle"]
 
-Progress = Callable[[str, int, int], None]
 Pair = tuple[BackendName, Precision]
 
 
@@ -108,7 +108,7 @@ def verify_bundle(
     backends: Sequence[BackendName] | None = None,
     precisions: Sequence[Precision] | None = None,
     images: Mapping[str, Image] | None = None,
-    pairing: Pairing = "auto",
+    pairing: ScanPairing = "auto",
     others: Sequence[Backend] = (),
     progress: Progress | None = None,
 ) -> VerifyReport:
@@ -123,7 +123,7 @@ def verify_bundle(
         trust: As for `Session`.
         backends: Which to run; None for every one that is installed.
         precisions: Which to run; None for every one in the bundle that these backends compute.
-        images: Scans of one patient, by modality: volumes, or paths as `cmc_sdk.imaging.read.read_image` takes them.
+        images: Scans of one patient, by modality: volumes, or paths as `cmc_sdk.imaging.read.read_volume` takes them.
         pairing: How they relate; see `cmc_sdk.runtime.labelling.groups.plan_groups`.
         others: Further backends to hold to the limits of their precision, such as engines of this device.
         progress: Called with (stage, done, total).
@@ -274,7 +274,7 @@ def _limits(bundle: Bundle, precision: Any) -> GateLimits:
     return limits
 
 
-def _given(images: Mapping[str, Image] | None, *, manifest: Manifest, pairing: Pairing) -> list[ParityCase]:
+def _given(images: Mapping[str, Image] | None, *, manifest: Manifest, pairing: ScanPairing) -> list[ParityCase]:
     if not images:
         return []
     for name in images:
@@ -282,7 +282,7 @@ def _given(images: Mapping[str, Image] | None, *, manifest: Manifest, pairing: P
             raise InputError(
                 f"modality {name!r} is not one that the network knows", mend=f"give {', '.join(manifest.spec.names)}"
             )
-    volumes = {key: image if isinstance(image, Volume) else read_image(Path(image)) for key, image in images.items()}
+    volumes = {key: image if isinstance(image, Volume) else read_volume(Path(image)) for key, image in images.items()}
     return [ParityCase(name="given", images=volumes, pairing=pairing)]
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from cmc_sdk.bundle.manifest import ModelSpec
 from cmc_sdk.errors import GeometryError
 from cmc_sdk.imaging.dicom.source import DicomSource
 from cmc_sdk.imaging.volume import Volume
+from cmc_sdk.pairing import ScanPairing
 from cmc_sdk.runtime.core import (
     Accumulator,
     ModelGrid,
@@ -21,9 +21,7 @@ from cmc_sdk.runtime.core import (
     window_starts,
 )
 
-__all__ = ["Group", "Pairing", "plan_groups"]
-
-Pairing = Literal["auto", "registered", "separate"]
+__all__ = ["Group", "plan_groups"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ class Group:
 
 
 def plan_groups(
-    volumes: Mapping[str, Volume], *, spec: ModelSpec, pairing: Pairing, threads: int = 1
+    volumes: Mapping[str, Volume], *, spec: ModelSpec, pairing: ScanPairing, threads: int = 1
 ) -> tuple[tuple[Group, ...], tuple[str, ...]]:
     """Decide what is labelled together, and how.
 
@@ -76,7 +74,7 @@ def plan_groups(
 
 
 def _together(
-    volumes: Mapping[str, Volume], *, present: tuple[str, ...], spec: ModelSpec, pairing: Pairing
+    volumes: Mapping[str, Volume], *, present: tuple[str, ...], spec: ModelSpec, pairing: ScanPairing
 ) -> tuple[bool, tuple[str, ...]]:
     if len(present) == 1 or pairing == "separate":
         return False, ()

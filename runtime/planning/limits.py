@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from cmc_sdk.errors import DeadlineError, InputError, InterruptError
 
-__all__ = ["Clock", "Limits", "parse_bytes", "parse_seconds"]
+__all__ = ["Limits", "RunClock", "parse_bytes", "parse_seconds"]
 
 Amount = str | int | float
 _BYTES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
@@ -33,7 +33,7 @@ class Limits:
 
 
 @dataclass
-class Clock:
+class RunClock:
     """Ends a run that has reached its deadline, or whose caller wants no more of it.
 
     Args:

@@ -10,8 +10,9 @@ from typing import Any
 from cmc_sdk.bundle.manifest import ModelSpec
 from cmc_sdk.errors import PlanError
 from cmc_sdk.imaging.volume import Volume
+from cmc_sdk.pairing import ScanPairing
 from cmc_sdk.runtime.core import Threads, WindowSampler, intensity_statistics
-from cmc_sdk.runtime.labelling.groups import Group, Pairing, plan_groups
+from cmc_sdk.runtime.labelling.groups import Group, plan_groups
 from cmc_sdk.runtime.planning.cost import CoreRates, SessionCost
 from cmc_sdk.runtime.planning.limits import Limits
 
@@ -98,7 +99,7 @@ def choose_plan(
     volumes: Mapping[str, Volume],
     *,
     spec: ModelSpec,
-    pairing: Pairing,
+    pairing: ScanPairing,
     limits: Limits,
     cost_of: CostOf,
     rates: CoreRates,

@@ -10,14 +10,14 @@ import numpy as np
 from pydantic import Field
 
 from cmc_sdk.imaging.volume import Volume
-from cmc_sdk.settings import Settings
+from cmc_sdk.strict_model import StrictModel
 
 __all__ = ["BundleIdentity", "GroupRecord", "InputRecord", "QualityRecord", "RunRecord", "hash_volume", "record_schema"]
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class BundleIdentity(Settings):
+class BundleIdentity(StrictModel):
     """Which bundle: name, version, hash of its manifest, and the id of the trusted key that signed it, if one did."""
 
     name: str
@@ -26,7 +26,7 @@ class BundleIdentity(Settings):
     key_id: str | None = None
 
 
-class InputRecord(Settings):
+class InputRecord(StrictModel):
     """One scan: hash of its voxels, and its geometry; not its file's name, which may hold a patient's."""
 
     voxels_sha256: Sha256
@@ -36,7 +36,7 @@ class InputRecord(Settings):
     affine_mm: tuple[tuple[float, ...], ...]
 
 
-class GroupRecord(Settings):
+class GroupRecord(StrictModel):
     """One plan: which modalities ran together, on which grid, in how many windows."""
 
     modalities: tuple[str, ...]
@@ -47,14 +47,14 @@ class GroupRecord(Settings):
     core_bytes: int
 
 
-class QualityRecord(Settings):
+class QualityRecord(StrictModel):
     """The quality flag and its reasons."""
 
     status: Literal["ok", "review", "reject"]
     reasons: tuple[str, ...]
 
 
-class RunRecord(Settings):
+class RunRecord(StrictModel):
     """`record.json`.
 
     Args:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from cmc_sdk.bundle.manifest import ModalitySpec, ModelSpec
 from cmc_sdk.imaging.volume import Volume
+from cmc_sdk.progress import Progress
 
 if TYPE_CHECKING:
     from cmc_sdk.imaging.dicom.choosing.selection import Selection, Wanted
@@ -36,7 +37,7 @@ def open_study(
     spec: ModelSpec,
     series: Mapping[str, str] | None = None,
     irregular: Literal["refuse", "resample"] = "refuse",
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Study:
     """Find the scans that `spec` wants in a folder, DICOMDIR or zip, and read them.
 

@@ -12,8 +12,9 @@ from cmc_sdk.bundle import open_bundle, reader
 from cmc_sdk.bundle.schema import trust_schema
 from cmc_sdk.bundle.signature import SIGNATURE_BYTES, Signature
 from cmc_sdk.bundle.signing import attach_signature, bundle_message, sign_bundle
-from cmc_sdk.bundle.trust import TRUST_VARIABLE, TrustStore, read_trust_store, require_trust
+from cmc_sdk.bundle.trust import TrustStore, read_trust_store, require_trust
 from cmc_sdk.bundle.trust_edit import add_key, require_version, revoke_key, write_trust_store
+from cmc_sdk.environment import TRUST_VARIABLE
 from cmc_sdk.errors import BundleError, InputError, TrustError
 from tests.bundle.examples import edit_manifest, make_bundle
 from tests.bundle.signed import STRANGER, VENDOR, store_of, write_signature

@@ -13,7 +13,7 @@ import pytest
 from cmc_sdk import Volume, write_volume
 from cmc_sdk.errors import DataError, GeometryError, InputError, ResourceError
 from cmc_sdk.imaging import nifti
-from cmc_sdk.imaging.nifti import read_volume
+from cmc_sdk.imaging.nifti import read_nifti
 from tests.imaging.grids import patch, save_nifti
 
 
@@ -24,7 +24,7 @@ def scan(path, *, dtype=np.int16, size=(6, 5, 4), **options):
 
 def refused(path, *parts, error=DataError, label=False):
     with pytest.raises(error) as caught:
-        read_volume(path, label=label)
+        read_nifti(path, label=label)
     message = str(caught.value)
     for part in (path.name, *parts):
         assert part in message
@@ -185,14 +185,14 @@ def test_sform_and_qform_that_differ_less_give_the_sform_and_a_note(tmp_path):
     moved[:3, 3] = (5.0, 0.0, 0.0)
     image.set_sform(moved, code=2)
     nib.save(image, tmp_path / "moved.nii.gz")
-    volume = read_volume(tmp_path / "moved.nii.gz")
+    volume = read_nifti(tmp_path / "moved.nii.gz")
     assert np.array_equal(volume.affine_mm, moved)
     assert len(volume.notes) == 1
     assert "5 mm apart" in volume.notes[0]
     assert volume.with_array(np.zeros(volume.size_vox, np.uint8)).notes == ()
 
     path = patch(scan(tmp_path / "q.nii", forms="both"), 256, np.array([2.0, 2.0, 2.0], "<f4").tobytes())
-    assert "the sform is used" in read_volume(path).notes[0]
+    assert "the sform is used" in read_nifti(path).notes[0]
 
 
 @pytest.mark.parametrize("offset", [0.0, 300.0, np.nan, 352.5])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
 
@@ -12,8 +12,9 @@ import numpy as np
 
 from cmc_sdk.errors import CmcError, GeometryError
 from cmc_sdk.imaging.geometry import check_overlap
-from cmc_sdk.imaging.nifti import read_volume
+from cmc_sdk.imaging.nifti import read_nifti
 from cmc_sdk.imaging.volume import Volume
+from cmc_sdk.progress import Progress
 from cmc_sdk.training.data.datalist import Case, Datalist
 from cmc_sdk.training.data.labels import allowed_values, class_counts, describe_grid, values_outside
 from cmc_sdk.training.data.structure import Fault, structural_faults
@@ -21,7 +22,6 @@ from cmc_sdk.training.data.values import foreground_fault, hounsfield_fault
 
 __all__ = ["check_datalist"]
 
-Progress = Callable[[str, int, int], None]
 _LEAST_AGREEMENT = 0.5  # Dice of the two modalities' foregrounds below which "registered" is hard to believe
 
 
@@ -87,7 +87,7 @@ class _CaseCheck:
         if not path.is_file():
             return None  # named by the structural faults
         try:
-            volume = read_volume(path, label=label)
+            volume = read_nifti(path, label=label)
         except CmcError as error:
             code = "geometry" if isinstance(error, GeometryError) else "label-values" if label else "unreadable"
             faults.append(self._fault(code, error.what, error.mend))

@@ -1,12 +1,13 @@
-"""Settings of the data: which list, which grid, which windows, which augmentation."""
+"""StrictModel of the data: which list, which grid, which windows, which augmentation."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from cmc_sdk.settings import Settings
+from cmc_sdk.pairing import WindowPairing
+from cmc_sdk.strict_model import StrictModel
 
 __all__ = ["DataConfig", "IntensityAugmentation", "SpatialAugmentation"]
 
@@ -14,7 +15,7 @@ Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 PositiveTriple = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
 
 
-class SpatialAugmentation(Settings):
+class SpatialAugmentation(StrictModel):
     """What is drawn once per sample and applied to all of its modalities alike.
 
     Args:
@@ -39,7 +40,7 @@ class SpatialAugmentation(Settings):
         return self
 
 
-class IntensityAugmentation(Settings):
+class IntensityAugmentation(StrictModel):
     """What is drawn for each modality of a sample by itself, in units of the normalised image.
 
     Args:
@@ -67,7 +68,7 @@ class IntensityAugmentation(Settings):
         return self
 
 
-class DataConfig(Settings):
+class DataConfig(StrictModel):
     """The `data` section of a training configuration.
 
     Args:
@@ -93,6 +94,6 @@ class DataConfig(Settings):
     unlabelled_batch: Annotated[int, Field(ge=1)] = 2
     foreground_share: Probability = 0.5
     body_share: Probability = 0.8
-    pairing: Literal["world", "body"] | None = None
+    pairing: WindowPairing | None = None
     spatial: SpatialAugmentation = SpatialAugmentation()
     intensity: IntensityAugmentation = IntensityAugmentation()

@@ -15,7 +15,8 @@ from cmc_sdk.bundle.manifest import Grid, ModalitySpec, ModelSpec, Name
 from cmc_sdk.errors import DataError
 from cmc_sdk.files import atomic_file
 from cmc_sdk.imaging.classes import ClassTable
-from cmc_sdk.settings import Settings
+from cmc_sdk.pairing import CasePairing
+from cmc_sdk.strict_model import StrictModel
 from cmc_sdk.training.data.documents import read_document
 from cmc_sdk.training.data.faults import schema_faults
 
@@ -24,7 +25,7 @@ __all__ = ["Case", "Datalist", "Split", "complete_classes", "load_datalist", "wr
 Split = Literal["labelled", "unlabelled", "validation", "test"]
 
 
-class Case(Settings):
+class Case(StrictModel):
     """One examination of one patient.
 
     Args:
@@ -50,7 +51,7 @@ class Case(Settings):
         return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-class Datalist(Settings):
+class Datalist(StrictModel):
     """A study's scans.
 
     Args:
@@ -67,7 +68,7 @@ class Datalist(Settings):
     modalities: Annotated[tuple[ModalitySpec, ...], Field(min_length=1)]
     reference_modality: Name | None = None
     classes: ClassTable
-    pairing: Literal["registered", "misaligned", "unpaired"]
+    pairing: CasePairing
     cases: Annotated[tuple[Case, ...], Field(min_length=1)]
 
     @field_validator("classes", mode="before")

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from cmc_sdk.errors import DataError, GeometryError
 from cmc_sdk.imaging.classes import ClassTable
-from cmc_sdk.imaging.nifti import read_volume
+from cmc_sdk.imaging.nifti import read_nifti
 from cmc_sdk.imaging.volume import Volume
 
 __all__ = ["allowed_values", "as_classes", "class_counts", "describe_grid", "read_label", "values_outside"]
@@ -27,7 +27,7 @@ def read_label(path: str | os.PathLike[str], *, image: Volume, classes: ClassTab
         GeometryError: Its grid is not the image's.
         DataError: Unreadable, or a value that is not in the class table.
     """
-    volume = read_volume(path, label=True)
+    volume = read_nifti(path, label=True)
     if not volume.same_grid(image):
         raise GeometryError(
             f"{volume.name}: its grid ({describe_grid(volume)}) is not that of {image.name} ({describe_grid(image)})",

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from cmc_sdk.bundle.manifest import ModelSpec
+from cmc_sdk.pairing import WindowPairing
 from cmc_sdk.training.data.config import DataConfig
 from cmc_sdk.training.data.scans import Scan
 from cmc_sdk.training.data.spatial import (
@@ -48,7 +48,7 @@ def place(
     *,
     spec: ModelSpec,
     config: DataConfig,
-    pairing: Literal["world", "body"],
+    pairing: WindowPairing,
     spatial: SpatialParameters,
     rng: np.random.Generator,
 ) -> dict[str, Placement]:

@@ -11,7 +11,7 @@ from monai.transforms import Transform
 
 from cmc_sdk.bundle.manifest import ModalitySpec, ModelSpec
 from cmc_sdk.errors import DataError
-from cmc_sdk.imaging.nifti import read_volume
+from cmc_sdk.imaging.nifti import read_nifti
 from cmc_sdk.imaging.orientation import nearest_ras
 from cmc_sdk.imaging.volume import Volume
 from cmc_sdk.runtime.core import IntensityStatistics, ModelGrid, intensity_statistics, model_grid
@@ -69,7 +69,7 @@ class LoadScan(Transform):
             GeometryError: A grid that is wrong, or a label on another grid than its image.
         """
         modality = self._spec.modality(data.modality)
-        image = read_volume(data.image)
+        image = read_nifti(data.image)
         statistics = _statistics(image, modality)
         label = None
         if data.label is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -13,6 +13,7 @@ from monai.data import CacheDataset, Dataset
 
 from cmc_sdk.bundle.manifest import ModelSpec
 from cmc_sdk.errors import CmcError, ConfigError, DataError
+from cmc_sdk.progress import Progress
 from cmc_sdk.training.data.batch import Batch
 from cmc_sdk.training.data.config import DataConfig
 from cmc_sdk.training.data.datalist import Case, Datalist, Split
@@ -26,8 +27,6 @@ from cmc_sdk.training.data.structure import structural_faults
 from cmc_sdk.training.data.transforms import WindowJob, window_transform
 
 __all__ = ["WindowSource"]
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from cmc_sdk.settings import Settings
+from cmc_sdk.strict_model import StrictModel
 from cmc_sdk.training.data.config import DataConfig
 from cmc_sdk.training.losses.config import LossConfig
 from cmc_sdk.training.model.config import ModelConfig
@@ -17,7 +17,7 @@ Steps = Annotated[int, Field(ge=0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
 
 
-class OptimiserConfig(Settings):
+class OptimiserConfig(StrictModel):
     """AdamW with a linear warm-up and a cosine to `final_lr`, over the steps of all stages together.
 
     Args:
@@ -43,7 +43,7 @@ class OptimiserConfig(Settings):
         return self
 
 
-class StagesConfig(Settings):
+class StagesConfig(StrictModel):
     """Optimiser steps of the three stages (paper section 2.4): one after another, on the same weights.
 
     Args:
@@ -70,7 +70,7 @@ class StagesConfig(Settings):
         return self
 
 
-class ValidationConfig(Settings):
+class ValidationConfig(StrictModel):
     """When the network is measured by sliding window on whole validation cases.
 
     Args:
@@ -86,7 +86,7 @@ class ValidationConfig(Settings):
     batch: Annotated[int, Field(ge=1)] = 1
 
 
-class TrainConfig(Settings):
+class TrainConfig(StrictModel):
     """A training run. Relative paths count from the current folder.
 
     Args:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from importlib import metadata
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lightning_fabric import Fabric
 
 from cmc_sdk.bundle.manifest import ModelSpec
+from cmc_sdk.progress import Progress
 from cmc_sdk.runtime.segmenter import Segmenter
 from cmc_sdk.training.data import Case
 from cmc_sdk.training.engine.config import TrainConfig
@@ -18,6 +18,7 @@ from cmc_sdk.training.engine.run_folder import RunPaths, write_json
 from cmc_sdk.training.engine.summary import final_scores, gaps, seen_ranges, subset_scores
 from cmc_sdk.training.engine.torch_backend import TorchBackend
 from cmc_sdk.training.model import load_network
+from cmc_sdk.version import __version__
 
 __all__ = ["finish_run"]
 
@@ -32,7 +33,7 @@ def finish_run(
     best: Mapping[str, Any],
     provenance: Mapping[str, Any],
     seconds: float,
-    progress: Callable[[str, int, int], None],
+    progress: Progress,
 ) -> dict[str, float]:
     """Measure the best weights on all validation cases, and write `summary.json` and `report.html`.
 
@@ -66,7 +67,7 @@ def finish_run(
                 "method": config.method,
                 "config": config.model_dump(mode="json"),
                 "seed": config.seed,
-                "code_version": metadata.version("cmc-sdk"),
+                "code_version": __version__,
                 "pretrained": config.model.pretrained is not None,
             },
             "seconds": round(seconds, 1),

@@ -16,7 +16,7 @@ from cmc_sdk.training.data import Batch, WindowSource
 from cmc_sdk.training.engine.config import OptimiserConfig, TrainConfig
 from cmc_sdk.training.engine.gradients import average_gradients, first_not_finite, gradient_norm, scale_gradients
 from cmc_sdk.training.engine.schedule import Position, learning_rate, position
-from cmc_sdk.training.methods import Clock, LossTerms, Method
+from cmc_sdk.training.methods import LossTerms, Method, StepClock
 
 __all__ = ["Part", "StepResult", "Stepper", "build_optimiser", "make_parts"]
 
@@ -157,7 +157,7 @@ class Stepper:
     def _loss(self, part: Part, *, where: Position) -> LossTerms:
         device = self._fabric.device
         unlabelled = None if part.unlabelled is None else part.unlabelled.to(device)
-        clock = Clock(where.stage_fraction, where.global_fraction, where.step)
+        clock = StepClock(where.stage_fraction, where.global_fraction, where.step)
         with self._fabric.autocast():
             terms = self._method.loss(
                 part.labelled.to(device),

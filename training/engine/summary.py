@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from lightning_fabric import Fabric
 
 from cmc_sdk.bundle.manifest import ModelSpec, SeenRange, SubsetScore
-from cmc_sdk.imaging.nifti import read_volume
+from cmc_sdk.imaging.nifti import read_nifti
+from cmc_sdk.progress import Progress
 from cmc_sdk.runtime.core import intensity_statistics
 from cmc_sdk.training.data import Case
 from cmc_sdk.training.engine.validation import Scores, Segments, mean_dice, measure, validation_cases
 from cmc_sdk.training.losses import fused_minus_alone
 
 __all__ = ["final_scores", "gaps", "seen_ranges", "subset_scores", "subsets"]
-
-Progress = Callable[[str, int, int], None]
 
 
 def subsets(spec: ModelSpec) -> list[tuple[str, ...]]:
@@ -91,7 +90,7 @@ def seen_ranges(
             continue
         means, spacing, extent = [], [], []
         for case in mine:
-            volume = read_volume(case.images[modality.name])
+            volume = read_nifti(case.images[modality.name])
             means.append(intensity_statistics(volume, modality.intensity).foreground_mean)
             spacing += volume.spacing_mm
             extent += [step * size for step, size in zip(volume.spacing_mm, volume.size_vox, strict=True)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import shutil
 import time
 import warnings
@@ -14,8 +13,10 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
+from cmc_sdk.environment import process_count, processes_on_this_host
 from cmc_sdk.errors import ConfigError
 from cmc_sdk.files import atomic_file
+from cmc_sdk.progress import Progress
 from cmc_sdk.runtime.segmenter import Segmenter
 from cmc_sdk.training.data import WindowSource
 from cmc_sdk.training.engine.checkpoint import load_checkpoint, restore_optimiser, save_checkpoint
@@ -43,8 +44,6 @@ from cmc_sdk.training.methods import Method, build_method
 from cmc_sdk.training.model import build_network, save_network
 
 __all__ = ["launch", "train"]
-
-Progress = Callable[[str, int, int], None]
 
 
 def train(
@@ -299,8 +298,8 @@ def scores_by_modality(table: Any) -> list[float]:
 
 def launch(config: TrainConfig) -> Fabric:
     """Fabric on the device; under `torchrun` one of its processes (gloo on CPU, nccl on GPUs)."""
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", str(processes)))
+    processes = process_count()
+    local = processes_on_this_host()
     device = ("cuda" if torch.cuda.is_available() else "cpu") if config.device == "auto" else config.device
     if device == "cuda" and not torch.cuda.is_available():
         device = "cpu"  # `prepare` refuses this; until then there is nothing to launch on

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,15 +14,16 @@ from lightning_fabric import Fabric
 
 from cmc_sdk.bundle.manifest import ModelSpec
 from cmc_sdk.errors import DataError
-from cmc_sdk.imaging.nifti import read_volume
+from cmc_sdk.imaging.nifti import read_nifti
 from cmc_sdk.imaging.volume import Volume
+from cmc_sdk.pairing import ScanPairing
+from cmc_sdk.progress import Progress
 from cmc_sdk.training.data import Case
 from cmc_sdk.training.evaluation.evaluate import read_reference
 
 __all__ = ["Scores", "deployed_subset", "mean_dice", "measure", "validation_cases"]
 
 Array = npt.NDArray[np.float64]
-Progress = Callable[[str, int, int], None]
 
 
 class Segments(Protocol):
@@ -30,7 +31,7 @@ class Segments(Protocol):
 
     spec: ModelSpec
 
-    def infer(self, images: Any, *, pairing: Literal["auto", "registered", "separate"] = "auto", batch: int = 1) -> Any:
+    def infer(self, images: Any, *, pairing: ScanPairing = "auto", batch: int = 1) -> Any:
         """Label the images that are given."""
         ...
 
@@ -106,8 +107,8 @@ def measure(
             progress(stage, done, len(mine))
         case = cases[index]
         names = deployed_subset(case, spec=spec) if subset is None else tuple(subset)
-        images = {name: read_volume(case.images[name]) for name in names}
-        pairing: Literal["registered", "separate"] = "separate" if spec.pairing == "unpaired" else "registered"
+        images = {name: read_nifti(case.images[name]) for name in names}
+        pairing: ScanPairing = "separate" if spec.pairing == "unpaired" else "registered"
         result = segmenter.infer(images, pairing=pairing, batch=batch)
         for name in names:
             if name in case.labels:

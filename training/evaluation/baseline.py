@@ -5,7 +5,7 @@ A segmenter that does not beat it has learned nothing of shape or place; a phant
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from cmc_sdk.bundle.manifest import ModalitySpec
 from cmc_sdk.errors import DataError
-from cmc_sdk.imaging.nifti import read_volume
+from cmc_sdk.imaging.nifti import read_nifti
 from cmc_sdk.imaging.volume import Volume
+from cmc_sdk.progress import Progress
 from cmc_sdk.runtime.core import intensity_statistics, normalise
 from cmc_sdk.training.evaluation.evaluate import SplitName, labelled_cases, read_reference, score_case
 from cmc_sdk.training.evaluation.metrics import NSD_TOLERANCE_MM
@@ -65,7 +66,7 @@ def fit_nearest_class_mean(datalist: Datalist, *, modality: ModalitySpec) -> Nea
         if modality.name not in case.labels:
             continue
         reference = read_reference(case, modality=modality.name, classes=classes).stored
-        for slab, values in _normalised_slabs(read_volume(case.images[modality.name]), modality=modality):
+        for slab, values in _normalised_slabs(read_nifti(case.images[modality.name]), modality=modality):
             part = reference[:, :, slab].ravel()
             total += np.bincount(part, weights=values.ravel(), minlength=classes.num_classes)
             count += np.bincount(part, minlength=classes.num_classes)
@@ -83,7 +84,7 @@ def evaluate_baseline(
     *,
     split: SplitName = "test",
     tolerance_mm: float = NSD_TOLERANCE_MM,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> list[Row]:
     """Rows of the rule, fitted on the labelled split, for each modality alone.
 
@@ -99,7 +100,7 @@ def evaluate_baseline(
             progress("nearest class mean", done, len(work))
         if modality.name not in rules:
             rules[modality.name] = fit_nearest_class_mean(datalist, modality=modality)
-        labels = {modality.name: rules[modality.name].label(read_volume(case.images[modality.name]))}
+        labels = {modality.name: rules[modality.name].label(read_nifti(case.images[modality.name]))}
         rows += score_case(
             labels,
             case=case,

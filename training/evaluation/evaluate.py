@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from cmc_sdk.bundle.manifest import ModelSpec
 from cmc_sdk.errors import DataError
 from cmc_sdk.imaging.classes import ClassTable
-from cmc_sdk.imaging.nifti import read_volume
+from cmc_sdk.imaging.nifti import read_nifti
 from cmc_sdk.imaging.volume import Volume
+from cmc_sdk.pairing import ScanPairing
+from cmc_sdk.progress import Progress
 from cmc_sdk.training.data.labels import as_classes
 from cmc_sdk.training.evaluation.metrics import NSD_TOLERANCE_MM, score_labels
 from cmc_sdk.training.evaluation.subsets import default_subsets, presence_name
@@ -19,11 +21,9 @@ if TYPE_CHECKING:
     from cmc_sdk.runtime.segmenter import Result
     from cmc_sdk.training.data import Case, Datalist
 
-__all__ = ["Pairing", "SplitName", "evaluate_cases", "labelled_cases", "read_reference", "score_case"]
+__all__ = ["SplitName", "evaluate_cases", "labelled_cases", "read_reference", "score_case"]
 
-Pairing = Literal["auto", "registered", "separate"]
 SplitName = Literal["labelled", "validation", "test"]
-Progress = Callable[[str, int, int], None]
 
 
 class Segments(Protocol):
@@ -31,7 +31,7 @@ class Segments(Protocol):
 
     spec: ModelSpec
 
-    def infer(self, images: Mapping[str, Volume], *, pairing: Pairing = "auto") -> Result:
+    def infer(self, images: Mapping[str, Volume], *, pairing: ScanPairing = "auto") -> Result:
         """Label the images that are given."""
         ...
 
@@ -44,7 +44,7 @@ def evaluate_cases(
     subsets: Sequence[tuple[str, ...]] | None = None,
     method: str = "cmc",
     seed: int = 0,
-    pairing: Pairing | None = None,
+    pairing: ScanPairing | None = None,
     tolerance_mm: float = NSD_TOLERANCE_MM,
     progress: Progress | None = None,
 ) -> list[Row]:
@@ -78,12 +78,12 @@ def evaluate_cases(
         if set(subset) <= set(case.images)
     ]
     _check_work(work, subsets, datalist, split=split)
-    how: Pairing = pairing or ("separate" if datalist.pairing == "unpaired" else "registered")
+    how: ScanPairing = pairing or ("separate" if datalist.pairing == "unpaired" else "registered")
     rows: list[Row] = []
     for done, (case, subset) in enumerate(work):
         if progress is not None:
             progress("evaluate", done, len(work))
-        result = segmenter.infer({name: read_volume(case.images[name]) for name in subset}, pairing=how)
+        result = segmenter.infer({name: read_nifti(case.images[name]) for name in subset}, pairing=how)
         rows += score_case(
             result.labels,
             case=case,
@@ -162,7 +162,7 @@ def read_reference(case: Case, *, modality: str, classes: ClassTable) -> Volume:
     Raises:
         DataError: It cannot be read as a label map, or holds values outside the class table.
     """
-    return as_classes(read_volume(case.labels[modality], label=True), classes=classes)
+    return as_classes(read_nifti(case.labels[modality], label=True), classes=classes)
 
 
 def _check_classes(ours: ClassTable, theirs: ClassTable, *, name: str) -> None:

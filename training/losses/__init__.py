@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cmc_sdk.training.losses.cac import cac_loss
-from cmc_sdk.training.losses.config import LossConfig, Pairing, ResolvedLoss
+from cmc_sdk.training.losses.config import LossConfig, ResolvedLoss
 from cmc_sdk.training.losses.csc import Descriptor, csc_loss
 from cmc_sdk.training.losses.moments import moments_loss
 from cmc_sdk.training.losses.monitor import channel_variance, foreground_ratio, fused_minus_alone
@@ -13,7 +13,6 @@ from cmc_sdk.training.losses.supervised import supervised_loss
 __all__ = [
     "Descriptor",
     "LossConfig",
-    "Pairing",
     "ResolvedLoss",
     "Weights",
     "cac_loss",

@@ -7,14 +7,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from cmc_sdk.settings import Settings
+from cmc_sdk.pairing import CasePairing
+from cmc_sdk.strict_model import StrictModel
 from cmc_sdk.training.losses.csc import Descriptor
 from cmc_sdk.training.losses.schedules import ClockName, ScheduleName
 
-__all__ = ["LossConfig", "Pairing", "ResolvedLoss"]
+__all__ = ["LossConfig", "ResolvedLoss"]
 
-Pairing = Literal["registered", "misaligned", "unpaired"]
-"""How the modalities of one case relate, as the data list says."""
 
 CacMode = Literal["world", "body", "moments", "off"]
 Weight = Annotated[float, Field(ge=0.0)]
@@ -40,7 +39,7 @@ class ResolvedLoss:
     w_cps: float
 
 
-class LossConfig(Settings):
+class LossConfig(StrictModel):
     """L = L_sup + w_csc·L_CSC + w_cac·L_CAC, and the weights of the peers' losses. None means the pairing's default.
 
     Args:
@@ -77,7 +76,7 @@ class LossConfig(Settings):
     ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.99
     w_cps: Weight = 0.5
 
-    def resolve(self, pairing: Pairing) -> tuple[ResolvedLoss, tuple[str, ...]]:
+    def resolve(self, pairing: CasePairing) -> tuple[ResolvedLoss, tuple[str, ...]]:
         """Fill in the defaults for `pairing` and say what is known to go wrong with the choice.
 
         Returns:
@@ -102,7 +101,7 @@ class LossConfig(Settings):
         return resolved, tuple(_warnings(resolved, pairing=pairing, aligned=self.aligned or registered))
 
 
-def _warnings(loss: ResolvedLoss, *, pairing: Pairing, aligned: bool) -> list[str]:
+def _warnings(loss: ResolvedLoss, *, pairing: CasePairing, aligned: bool) -> list[str]:
     found = []
     if loss.w_cac > 0 and loss.cac == "world" and not aligned:
         found.append(

@@ -7,17 +7,17 @@ from cmc_sdk.training.methods.cmc import CMC
 from cmc_sdk.training.methods.cps import CrossPseudoSupervision
 from cmc_sdk.training.methods.mean_teacher import MeanTeacher
 from cmc_sdk.training.methods.presence import drop_modalities
-from cmc_sdk.training.methods.protocol import Clock, LossTerms, Method
+from cmc_sdk.training.methods.protocol import LossTerms, Method, StepClock
 from cmc_sdk.training.methods.supervised import Supervised
 
 __all__ = [
     "CMC",
-    "Clock",
     "CrossPseudoSupervision",
     "LossTerms",
     "MeanTeacher",
     "Method",
     "MethodName",
+    "StepClock",
     "Supervised",
     "build_method",
     "drop_modalities",

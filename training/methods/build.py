@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 from cmc_sdk.errors import ConfigError
-from cmc_sdk.training.losses import LossConfig, Pairing
+from cmc_sdk.pairing import CasePairing
+from cmc_sdk.training.losses import LossConfig
 from cmc_sdk.training.methods.cmc import CMC
 from cmc_sdk.training.methods.cps import CrossPseudoSupervision
 from cmc_sdk.training.methods.mean_teacher import MeanTeacher
@@ -23,7 +24,7 @@ def build_method(
     *,
     network: CMCNetwork,
     loss: LossConfig,
-    pairing: Pairing,
+    pairing: CasePairing,
     seed: int,
     modality_dropout: float,
     partner: CMCNetwork | None = None,

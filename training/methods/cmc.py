@@ -21,7 +21,7 @@ from cmc_sdk.training.losses import (
     scheduled,
 )
 from cmc_sdk.training.methods.presence import mean_over_shown, shown_modalities
-from cmc_sdk.training.methods.protocol import Clock, LossTerms
+from cmc_sdk.training.methods.protocol import LossTerms, StepClock
 from cmc_sdk.training.methods.supervised import Supervised, labelled_loss
 from cmc_sdk.training.model import CMCNetwork, NetworkOutput
 
@@ -62,7 +62,7 @@ class CMC(Supervised):
         labelled: Batch,
         unlabelled: Batch | None,
         *,
-        clock: Clock,
+        clock: StepClock,
         stage: int,
         generator_seed: int,
         first_sample: int = 0,
@@ -84,7 +84,7 @@ class CMC(Supervised):
                 logged |= {name: float(value.detach()), f"w_{name}": weight}
         return LossTerms(total=total, logged=logged | found.logged)
 
-    def _weights(self, clock: Clock) -> tuple[float, float]:
+    def _weights(self, clock: StepClock) -> tuple[float, float]:
         t = clock.stage_fraction if self.settings.clock == "stage" else clock.global_fraction
         factor = scheduled(self.settings.schedule, t, ramp_fraction=self.settings.ramp_fraction)
         w_cac = 0.0 if self.settings.cac == "off" else self.settings.w_cac

@@ -10,7 +10,7 @@ from cmc_sdk.training.data.batch import Batch
 from cmc_sdk.training.losses import ResolvedLoss, foreground_ratio, scheduled, supervised_loss
 from cmc_sdk.training.methods.mean_teacher import load_prefixed
 from cmc_sdk.training.methods.presence import mean_over_shown, shown_modalities
-from cmc_sdk.training.methods.protocol import Clock, LossTerms
+from cmc_sdk.training.methods.protocol import LossTerms, StepClock
 from cmc_sdk.training.methods.supervised import Supervised, labelled_loss
 from cmc_sdk.training.model import CMCNetwork
 
@@ -44,7 +44,7 @@ class CrossPseudoSupervision(Supervised):
         labelled: Batch,
         unlabelled: Batch | None,
         *,
-        clock: Clock,
+        clock: StepClock,
         stage: int,
         generator_seed: int,
         first_sample: int = 0,
@@ -88,6 +88,6 @@ class CrossPseudoSupervision(Supervised):
         shown = [batch.presence[:, self.network.modalities.index(name)] for name in names]
         return mean_over_shown(terms, shown)
 
-    def _weight(self, clock: Clock) -> float:
+    def _weight(self, clock: StepClock) -> float:
         t = clock.stage_fraction if self.settings.clock == "stage" else clock.global_fraction
         return self.settings.w_cps * scheduled("rampup", t, ramp_fraction=self.settings.ramp_fraction).cac

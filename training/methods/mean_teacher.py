@@ -13,7 +13,7 @@ from cmc_sdk.training.data.batch import Batch
 from cmc_sdk.training.losses import ResolvedLoss, foreground_ratio, scheduled
 from cmc_sdk.training.methods.perturb import STRONG, WEAK, perturb
 from cmc_sdk.training.methods.presence import mean_over_shown, shown_modalities
-from cmc_sdk.training.methods.protocol import Clock, LossTerms
+from cmc_sdk.training.methods.protocol import LossTerms, StepClock
 from cmc_sdk.training.methods.supervised import Supervised
 from cmc_sdk.training.model import CMCNetwork
 
@@ -46,7 +46,7 @@ class MeanTeacher(Supervised):
         labelled: Batch,
         unlabelled: Batch | None,
         *,
-        clock: Clock,
+        clock: StepClock,
         stage: int,
         generator_seed: int,
         first_sample: int = 0,
@@ -104,7 +104,7 @@ class MeanTeacher(Supervised):
         """Restore the teacher."""
         self.updates = int(load_prefixed(self.teacher, state, prefix="teacher.", also=("updates",))["updates"])
 
-    def _weight(self, clock: Clock) -> float:
+    def _weight(self, clock: StepClock) -> float:
         t = clock.stage_fraction if self.settings.clock == "stage" else clock.global_fraction
         return self.settings.w_mean_teacher * scheduled("rampup", t, ramp_fraction=self.settings.ramp_fraction).cac
 

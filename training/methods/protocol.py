@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from cmc_sdk.training.data.batch import Batch
 from cmc_sdk.training.model import CMCNetwork
 
-__all__ = ["Clock", "LossTerms", "Method"]
+__all__ = ["LossTerms", "Method", "StepClock"]
 
 
 @dataclass(frozen=True)
-class Clock:
+class StepClock:
     """Where training stands.
 
     Args:
@@ -53,7 +53,7 @@ class Method(Protocol):
         labelled: Batch,
         unlabelled: Batch | None,
         *,
-        clock: Clock,
+        clock: StepClock,
         stage: int,
         generator_seed: int,
         first_sample: int = 0,

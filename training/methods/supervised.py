@@ -11,7 +11,7 @@ from cmc_sdk.errors import CheckpointError
 from cmc_sdk.training.data.batch import Batch
 from cmc_sdk.training.losses import supervised_loss
 from cmc_sdk.training.methods.presence import drop_modalities, mean_over_shown, shown_modalities
-from cmc_sdk.training.methods.protocol import Clock, LossTerms
+from cmc_sdk.training.methods.protocol import LossTerms, StepClock
 from cmc_sdk.training.model import CMCNetwork, NetworkOutput
 
 __all__ = ["LabelledTerms", "Supervised", "labelled_loss"]
@@ -71,7 +71,7 @@ class Supervised:
         labelled: Batch,
         unlabelled: Batch | None,
         *,
-        clock: Clock,
+        clock: StepClock,
         stage: int,
         generator_seed: int,
         first_sample: int = 0,
@@ -100,7 +100,7 @@ class Supervised:
                 mend="resume with the method that wrote it",
             )
 
-    def _shown(self, batch: Batch, *, clock: Clock, stage: int, seed: int, first_sample: int) -> Tensor:
+    def _shown(self, batch: Batch, *, clock: StepClock, stage: int, seed: int, first_sample: int) -> Tensor:
         """Presence after modality dropout; in stage 1 every modality runs alone anyway, so none is dropped."""
         if stage == 1:
             return batch.presence

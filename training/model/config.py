@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from cmc_sdk.errors import ConfigError
-from cmc_sdk.settings import Settings
+from cmc_sdk.strict_model import StrictModel
 
 __all__ = ["PRESETS", "EncoderPreset", "ModelConfig", "PresetName", "check_model_config", "model_faults"]
 
@@ -106,7 +106,7 @@ PRESETS: dict[PresetName, EncoderPreset] = {
 }
 
 
-class ModelConfig(Settings):
+class ModelConfig(StrictModel):
     """The network of one training run.
 
     Args:

@@ -13,6 +13,7 @@ import click
 from cmc_sdk.cli.bundle.trust import trust
 from cmc_sdk.cli.options.trust import chosen_trust, trust_options
 from cmc_sdk.cli.terminal.console import emit_json, json_option, progress_bar, stdout
+from cmc_sdk.environment import secret
 from cmc_sdk.errors import InputError
 
 replace_option = click.option("--replace", is_flag=True, help="Take the place of a signature that is there already.")
@@ -183,9 +184,10 @@ def _passphrase(file: Path | None, variable: str | None, *, confirm: bool) -> st
     if file is not None:
         return read_passphrase(file)
     if variable is not None:
-        if not os.environ.get(variable):
+        found = secret(variable)
+        if found is None:
             raise InputError(f"the environment variable {variable} is not set", mend="set it, or let cmc ask")
-        return os.environ[variable]
+        return found
     if not sys.stdin.isatty():
         raise InputError(
             "nobody can be asked for the passphrase here", mend="give --passphrase-file or --passphrase-env"

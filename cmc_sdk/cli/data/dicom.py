@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import click
 
@@ -11,6 +11,7 @@ from cmc_sdk.cli.options.scans import irregular_option
 from cmc_sdk.cli.terminal.console import emit_json, json_option, progress_bar
 from cmc_sdk.cli.terminal.tables import text_table
 from cmc_sdk.errors import InputError
+from cmc_sdk.pairing import CasePairing
 
 if TYPE_CHECKING:
     from cmc_sdk.imaging.dicom.reading.scan import DicomScan
@@ -86,7 +87,7 @@ def scan(folder: Path, uids: bool, as_json: bool) -> None:
 @click.option("--classes", metavar="LIST", help="With --modality: foreground classes, separated by commas.")
 @click.option(
     "--pairing",
-    type=click.Choice(["registered", "misaligned", "unpaired"]),
+    type=click.Choice(get_args(CasePairing)),
     help="How the modalities of a study relate.  [default: as --rules says, else registered]",
 )
 @irregular_option
@@ -97,7 +98,7 @@ def from_dicom(
     rules: Path | None,
     modalities: tuple[str, ...],
     classes: str | None,
-    pairing: Literal["registered", "misaligned", "unpaired"] | None,
+    pairing: CasePairing | None,
     irregular: Literal["refuse", "resample"],
     as_json: bool,
 ) -> None:
@@ -229,7 +230,7 @@ def _rules(
     *,
     modalities: tuple[str, ...],
     classes: str | None,
-    pairing: Literal["registered", "misaligned", "unpaired"] | None,
+    pairing: CasePairing | None,
 ) -> StudyRules:
     from cmc_sdk.training.data.importers.dicom import checked_rules, load_study_rules
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 import click
 
@@ -15,6 +15,7 @@ from cmc_sdk.cli.data.dicom import anonymise, from_dicom, scan
 from cmc_sdk.cli.terminal.console import emit_json, json_option, progress_bar
 from cmc_sdk.cli.terminal.tables import text_table
 from cmc_sdk.errors import InputError
+from cmc_sdk.pairing import CasePairing
 
 if TYPE_CHECKING:
     from cmc_sdk.training.data.datalist import Datalist
@@ -80,7 +81,7 @@ def check(datalist: Path, as_json: bool) -> None:
 @click.option("--test", type=click.IntRange(0), default=8, show_default=True, help="Patients to test on.")
 @click.option(
     "--pairing",
-    type=click.Choice(["registered", "misaligned", "unpaired"]),
+    type=click.Choice(get_args(CasePairing)),
     default="registered",
     show_default=True,
     help="Both modalities on one grid, moved between them, or one modality a patient.",
@@ -94,7 +95,7 @@ def phantom(
     unlabelled: int,
     validation: int,
     test: int,
-    pairing: Literal["registered", "misaligned", "unpaired"],
+    pairing: CasePairing,
     spacing: float,
     seed: int,
     as_json: bool,
@@ -151,11 +152,9 @@ def _shares(function: Decorated) -> Decorated:
 
 @import_.command()
 @click.argument("source", type=click.Path(path_type=Path))
-@click.option("--pairing", type=click.Choice(["registered", "misaligned", "unpaired"]), default="unpaired")
+@click.option("--pairing", type=click.Choice(get_args(CasePairing)), default="unpaired")
 @_output
-def released(
-    source: Path, pairing: Literal["registered", "misaligned", "unpaired"], output: Path, as_json: bool
-) -> None:
+def released(source: Path, pairing: CasePairing, output: Path, as_json: bool) -> None:
     """From the JSON of the authors' released code."""
     from cmc_sdk.training.data.importers import import_released
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cmc_sdk.cli.terminal.tables import text_table
 from cmc_sdk.files import atomic_file
 from cmc_sdk.imaging.classes import ClassTable
-from cmc_sdk.imaging.nifti import read_volume
+from cmc_sdk.imaging.nifti import read_nifti
 from cmc_sdk.runtime.output.report.page import legend, plane_figures
 from cmc_sdk.runtime.output.report.planes import cut_planes
 from cmc_sdk.runtime.output.report.shell import SWITCHES, escape, page, table
@@ -124,9 +124,9 @@ def _organ_section(rows: Sequence[Row]) -> str:
 
 
 def _patient_section(folder: Path, case: Case, modality: str, *, classes: ClassTable) -> str:
-    image = read_volume(case.images[modality])
-    found = read_volume(folder / "result" / f"labels_{modality}.nii.gz", label=True)
-    truth = read_volume(case.labels[modality], label=True)
+    image = read_nifti(case.images[modality])
+    found = read_nifti(folder / "result" / f"labels_{modality}.nii.gz", label=True)
+    truth = read_nifti(case.labels[modality], label=True)
     planes = [cut_planes(image, labels=labels, confidence=labels, through=truth) for labels in (found, truth)]
     return (
         f"<section><h2>{escape(case.case)}, {escape(modality)}</h2><h3>What the network drew</h3>"

@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,6 +16,7 @@ import click
 
 from cmc_sdk.cli.terminal.console import emit_json, json_option, progress_bar, stdout
 from cmc_sdk.errors import InterruptError, TrainingError
+from cmc_sdk.progress import Progress
 
 if TYPE_CHECKING:
     from cmc_sdk.training.evaluation import Row
@@ -28,7 +29,6 @@ Examples:
 STEPS = ("phantom", "train", "train supervised-only", "export", "sign", "verify", "infer", "evaluate", "report")
 PATIENTS = {"labelled": 8, "unlabelled": 16, "validation": 4, "test": 8}
 FEW_PATIENTS = {"labelled": 2, "unlabelled": 2, "validation": 1, "test": 2}
-ProgressCallback = Callable[[str, int, int], None]
 
 
 @click.command(epilog=EPILOG)
@@ -167,7 +167,7 @@ class _Demo:
             raise TrainingError(f"{self.bundle} does not verify: {'; '.join(report.faults)}", mend="run `cmc doctor`")
 
     def _infer(self, datalist: Path) -> None:
-        from cmc_sdk.imaging.nifti import read_volume
+        from cmc_sdk.imaging.nifti import read_nifti
         from cmc_sdk.runtime.output.folder import write_result
         from cmc_sdk.runtime.session import Session
         from cmc_sdk.training.data import load_datalist
@@ -175,7 +175,7 @@ class _Demo:
         case = load_datalist(datalist).split("test")[0]
         with self._step("infer") as progress:
             session = Session(self.bundle, trust=self.trust)
-            images = {name: read_volume(path) for name, path in case.images.items()}
+            images = {name: read_nifti(path) for name, path in case.images.items()}
             result = session.infer(images, progress=progress)
             write_result(result, folder=self.folder / "result", images=images, spec=session.spec, report=True)
 
@@ -201,7 +201,7 @@ class _Demo:
             write_demo_page(self.folder, rows=rows, datalist=datalist, seconds=self.seconds, patients=self.patients)
 
     @contextlib.contextmanager
-    def _step(self, name: str) -> Iterator[ProgressCallback]:
+    def _step(self, name: str) -> Iterator[Progress]:
         """Time a step; say what it is before, and how long it took after."""
         started = time.monotonic()
         number = f"[{STEPS.index(name) + 1}/{len(STEPS)}]"

@@ -12,7 +12,8 @@ import click
 from cmc_sdk.cli.terminal.console import stdout
 from cmc_sdk.cli.terminal.tables import text_table
 from cmc_sdk.errors import InputError
-from cmc_sdk.imaging.read import read_image
+from cmc_sdk.imaging.read import read_volume
+from cmc_sdk.progress import Progress
 
 if TYPE_CHECKING:
     from cmc_sdk.bundle.manifest import ModelSpec
@@ -115,9 +116,7 @@ class ScanRequest:
             if self.study is None and name not in self.images:
                 raise InputError(f"--series {name} belongs to no --image {name}", mend=f"give --image {name}=FOLDER")
 
-    def open(
-        self, *, spec: ModelSpec, progress: Callable[[str, int, int], None] | None = None
-    ) -> tuple[dict[str, Volume], Selection | None]:
+    def open(self, *, spec: ModelSpec, progress: Progress | None = None) -> tuple[dict[str, Volume], Selection | None]:
         """Read the scans; with a study, also how they were chosen.
 
         Raises:
@@ -129,7 +128,7 @@ class ScanRequest:
             study = open_study(self.study, spec=spec, series=self.series, irregular=self.irregular, progress=progress)
             return study.volumes, study.selection
         return {
-            name: read_image(path, series=self.series.get(name), irregular=self.irregular)
+            name: read_volume(path, series=self.series.get(name), irregular=self.irregular)
             for name, path in self.images.items()
         }, None
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
+from rich import progress
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
+
+from cmc_sdk.progress import Progress
 
 __all__ = ["draw_bars"]
 
 
 @contextlib.contextmanager
-def draw_bars(console: Console) -> Iterator[Callable[[str, int, int], None]]:
+def draw_bars(console: Console) -> Iterator[Progress]:
     """Yield a callback (stage, done, total) that draws one bar per stage."""
     columns = (
         TextColumn("{task.description}"),
@@ -23,7 +26,7 @@ def draw_bars(console: Console) -> Iterator[Callable[[str, int, int], None]]:
         _RateColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console) as bar:
+    with progress.Progress(*columns, console=console) as bar:
         tasks: dict[str, Any] = {}
 
         def update(stage: str, done: int, total: int) -> None:

@@ -6,18 +6,18 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from cmc_sdk.progress import Progress
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 __all__ = ["emit_json", "json_option", "json_progress", "progress_bar", "stderr", "stdout"]
 
-ProgressCallback = Callable[[str, int, int], None]
-"""Called with (stage, done, total) as work goes on."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document for machines.")
 
@@ -42,7 +42,7 @@ def emit_json(document: Any) -> None:
 
 
 @contextlib.contextmanager
-def progress_bar(*, quiet: bool = False) -> Iterator[ProgressCallback]:
+def progress_bar(*, quiet: bool = False) -> Iterator[Progress]:
     """Yield a callback (stage, done, total) that draws one bar per stage on a terminal and is silent in a pipe."""
     if quiet or not sys.stderr.isatty():
         yield lambda stage, done, total: None
@@ -54,7 +54,7 @@ def progress_bar(*, quiet: bool = False) -> Iterator[ProgressCallback]:
 
 
 @contextlib.contextmanager
-def json_progress() -> Iterator[ProgressCallback]:
+def json_progress() -> Iterator[Progress]:
     """Yield a callback (stage, done, total) that prints one JSON object a line on standard error."""
     began: dict[str, tuple[float, int]] = {}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ from cmc_sdk.bundle.precision import GraphPrecision
 from cmc_sdk.bundle.reader import Bundle
 from cmc_sdk.bundle.trust import Trust
 from cmc_sdk.errors import BackendError, BundleError, CmcError
+from cmc_sdk.progress import Progress
 from cmc_sdk.runtime.backends.tensorrt.builder import BuildJob, build_engine
 from cmc_sdk.runtime.backends.tensorrt.driver import require_device
 from cmc_sdk.runtime.backends.tensorrt.flavour import Flavour, choose_flavour, load_flavour
@@ -23,7 +24,6 @@ from cmc_sdk.runtime.session import admit
 
 __all__ = ["BuildReport", "EngineBuild", "build_engines", "engine_graphs", "engine_key", "list_engines"]
 
-Progress = Callable[[str, int, int], None]
 EnginePrecision = Literal["f32", "fp16"]
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from cmc_sdk.bundle.precision import GraphPrecision
-from cmc_sdk.settings import Settings
+from cmc_sdk.strict_model import StrictModel
 
 __all__ = ["RULES", "BuildKey", "Capability", "DeviceKey", "FlavourName", "Profile", "batch_profiles", "differences"]
 
@@ -22,7 +22,7 @@ RULES: Literal[1] = 1
 """Raised when the builder's own settings change what an engine computes, so that older engines are built again."""
 
 
-class Profile(Settings):
+class Profile(StrictModel):
     """One optimisation profile: windows at once, at least, best and at most."""
 
     least: Annotated[int, Field(ge=1)]
@@ -30,7 +30,7 @@ class Profile(Settings):
     most: Annotated[int, Field(ge=1)]
 
 
-class BuildKey(Settings):
+class BuildKey(StrictModel):
     """All that decides what an engine is; any difference means another engine.
 
     Args:
@@ -67,7 +67,7 @@ class BuildKey(Settings):
         return alike and set(wanted.capabilities) <= set(self.capabilities)
 
 
-class DeviceKey(Settings):
+class DeviceKey(StrictModel):
     """The device that a bundle was verified on; any difference means that `cmc verify` must pass again.
 
     Args:
@@ -89,7 +89,7 @@ class DeviceKey(Settings):
         return _digest("cmc-device-key-v1", self)
 
 
-def differences(wanted: Settings, found: Settings) -> list[str]:
+def differences(wanted: StrictModel, found: StrictModel) -> list[str]:
     """The fields in which two keys of one kind differ, in words: `version 10.3.0.30 is now 10.7.0.23`."""
     now, then = wanted.model_dump(mode="json"), found.model_dump(mode="json")
     return [
@@ -119,6 +119,6 @@ def _short(value: object) -> str:
     return f"{text[:12]}…" if len(text) == 64 else text
 
 
-def _digest(domain: str, key: Settings) -> str:
+def _digest(domain: str, key: StrictModel) -> str:
     text = json.dumps(key.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(f"{domain}\0{text}".encode()).hexdigest()

@@ -8,12 +8,12 @@ from pydantic import Field
 
 from cmc_sdk.bundle.precision import GraphPrecision, Island, Tensor
 from cmc_sdk.runtime.backends.tensorrt.keys import Capability, FlavourName, Profile
-from cmc_sdk.settings import Settings
+from cmc_sdk.strict_model import StrictModel
 
 __all__ = ["BuildAnswer", "BuildRequest"]
 
 
-class BuildRequest(Settings):
+class BuildRequest(StrictModel):
     """One graph for one kind of device, or for several.
 
     Args:
@@ -48,7 +48,7 @@ class BuildRequest(Settings):
         return "+".join(self.capabilities)
 
 
-class BuildAnswer(Settings):
+class BuildAnswer(StrictModel):
     """How the build ended.
 
     Args:

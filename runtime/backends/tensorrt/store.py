@@ -14,7 +14,7 @@ from cmc_sdk.bundle.strict_json import parse_json
 from cmc_sdk.errors import BackendError, BundleError, InputError
 from cmc_sdk.runtime.backends.tensorrt.keys import BuildKey, DeviceKey, differences
 from cmc_sdk.runtime.backends.tensorrt.state import StateFolder
-from cmc_sdk.settings import Settings
+from cmc_sdk.strict_model import StrictModel
 
 __all__ = ["EngineRecord", "EngineStore", "StoredFault", "VerifiedRecord"]
 
@@ -26,7 +26,7 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Record = TypeVar("Record", "EngineRecord", "VerifiedRecord")
 
 
-class EngineRecord(Settings):
+class EngineRecord(StrictModel):
     """One engine of the folder.
 
     Args:
@@ -59,7 +59,7 @@ class EngineRecord(Settings):
     inspected_layers: int | None = None
 
 
-class VerifiedRecord(Settings):
+class VerifiedRecord(StrictModel):
     """`cmc verify` passed: this bundle, these engines, this device.
 
     Args:

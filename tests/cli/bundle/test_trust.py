@@ -13,8 +13,8 @@ import pytest
 
 from cmc_sdk import Session
 from cmc_sdk.bundle import open_bundle, pkcs8
-from cmc_sdk.bundle.trust import TRUST_VARIABLE
 from cmc_sdk.cli.bundle import signing as bundle_command
+from cmc_sdk.environment import TRUST_VARIABLE
 from cmc_sdk.errors import TrustError
 from tests.cli.command import Outcome, with_trust
 

@@ -7,33 +7,32 @@ import os
 import pytest
 
 from cmc_sdk.cli.main import cmc as group
+from cmc_sdk.environment import INSTRUCTIONS_VARIABLE, instruction_limit
 from cmc_sdk.runtime.backends import instructions
-
-VARIABLE = "ONEDNN_MAX_CPU_ISA"
 
 
 @pytest.fixture(autouse=True)
 def zen4(monkeypatch):
     monkeypatch.setattr(instructions, "is_zen4", lambda: True)
-    monkeypatch.setenv(VARIABLE, "to be put back")
-    monkeypatch.delenv(VARIABLE)
+    monkeypatch.setenv(INSTRUCTIONS_VARIABLE, "to be put back")
+    monkeypatch.delenv(INSTRUCTIONS_VARIABLE)
 
 
 def test_avx2_where_it_is_faster():
     instructions.prefer_for_f32()
-    assert instructions.instruction_limit() == "AVX2"
+    assert instruction_limit() == "AVX2"
 
 
 def test_a_value_of_the_user_stays(monkeypatch):
-    monkeypatch.setenv(VARIABLE, "AVX512_CORE")
+    monkeypatch.setenv(INSTRUCTIONS_VARIABLE, "AVX512_CORE")
     instructions.prefer_for_f32()
-    assert instructions.instruction_limit() == "AVX512_CORE"
+    assert instruction_limit() == "AVX512_CORE"
 
 
 def test_other_processors_are_left_alone(monkeypatch):
     monkeypatch.setattr(instructions, "is_zen4", lambda: False)
     instructions.prefer_for_f32()
-    assert instructions.instruction_limit() is None
+    assert instruction_limit() is None
 
 
 @pytest.mark.parametrize(
@@ -51,4 +50,4 @@ def test_only_a_process_of_ours_in_f32(precisions, own, expected):
 
     with group.make_context("cmc", ["doctor"], obj={"own_process": own}):
         prefer_instructions(precisions)
-    assert os.environ.get(VARIABLE) == expected
+    assert os.environ.get(INSTRUCTIONS_VARIABLE) == expected

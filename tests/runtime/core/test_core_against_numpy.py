@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cmc_sdk.bundle.manifest import IntensityRule
-from cmc_sdk.imaging.nifti import read_volume
+from cmc_sdk.imaging.nifti import read_nifti
 from cmc_sdk.imaging.volume import Volume
 from cmc_sdk.runtime import core
 from tests.reference.core import accumulate as reference_accumulate
@@ -159,6 +159,6 @@ def test_real_scans(name: str) -> None:
     paths = [place] if place.is_file() else sorted(place.rglob("*.nii.gz"))[:4]
     assert paths
     for path in paths:
-        volume = read_volume(path)
+        volume = read_nifti(path)
         spacing = tuple(min(4.0, 1.7 * step) for step in volume.spacing_mm)
         compare(volume, spacing=spacing)

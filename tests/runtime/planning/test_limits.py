@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cmc_sdk.errors import DeadlineError, InputError, InterruptError
-from cmc_sdk.runtime.planning.limits import Clock, Limits, parse_bytes, parse_seconds
+from cmc_sdk.runtime.planning.limits import Limits, RunClock, parse_bytes, parse_seconds
 
 
 @pytest.mark.parametrize(
@@ -30,10 +30,10 @@ def test_what_is_no_amount_is_named(amount: str) -> None:
 
 
 def test_a_clock_ends_a_run_at_its_deadline_and_at_its_callers_word() -> None:
-    Clock(Limits()).check()
-    Clock(Limits(deadline_s=60.0), cancel=lambda: False).check()
+    RunClock(Limits()).check()
+    RunClock(Limits(deadline_s=60.0), cancel=lambda: False).check()
     with pytest.raises(DeadlineError, match="deadline of 2 s passed"):
-        Clock(Limits(deadline_s=2.0), started=-1e9).check()
+        RunClock(Limits(deadline_s=2.0), started=-1e9).check()
     with pytest.raises(InterruptError, match="cancelled"):
-        Clock(Limits(), cancel=lambda: True).check()
+        RunClock(Limits(), cancel=lambda: True).check()
     assert (DeadlineError.exit_code, InterruptError.exit_code) == (3, 130)

@@ -9,7 +9,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from cmc_sdk.imaging.nifti import read_volume, write_volume
+from cmc_sdk.imaging.nifti import read_nifti, write_volume
 from cmc_sdk.imaging.volume import Volume
 from cmc_sdk.training.data import check as check_module
 from cmc_sdk.training.data.check import check_datalist
@@ -73,7 +73,7 @@ def found(study: dict) -> set[tuple[str, str, str]]:
 
 def rewrite(study: dict, name: str, change) -> None:
     """Replace the voxels of a file by `change(voxels)`."""
-    volume = read_volume(study["folder"] / name)
+    volume = read_nifti(study["folder"] / name)
     write_volume(volume.with_array(change(volume.stored.copy())), study["folder"] / name)
 
 
@@ -93,9 +93,9 @@ def test_masks_of_unlabelled_cases_are_not_opened(study, monkeypatch):
 
     def spy(path, *, label=False):
         opened.append((Path(path).name, label))
-        return read_volume(path, label=label)
+        return read_nifti(path, label=label)
 
-    monkeypatch.setattr(check_module, "read_volume", spy)
+    monkeypatch.setattr(check_module, "read_nifti", spy)
     labelled_only = load(study)
     labelled_only = labelled_only.model_copy(update={"cases": labelled_only.split("unlabelled")})
     faults = check_datalist(labelled_only)
@@ -139,7 +139,7 @@ def test_a_label_without_its_image(study):
 
 
 def test_label_on_another_grid(study):
-    label = read_volume(study["folder"] / "c0_ct_label.nii.gz")
+    label = read_nifti(study["folder"] / "c0_ct_label.nii.gz")
     moved = label.affine_mm.copy()
     moved[0, 3] += 0.5
     write_volume(Volume(label.stored, moved), study["folder"] / "c0_ct_label.nii.gz")
@@ -180,8 +180,8 @@ def test_lateral_classes_without_a_mirror(study):
 
 def test_registered_pairs(study):
     # c0: another grid in the same frame. c1: nowhere near. c2: labels that do not agree.
-    volume = read_volume(study["folder"] / "c0_mr.nii.gz")
-    label = read_volume(study["folder"] / "c0_mr_label.nii.gz")
+    volume = read_nifti(study["folder"] / "c0_mr.nii.gz")
+    label = read_nifti(study["folder"] / "c0_mr_label.nii.gz")
     write_volume(Volume(volume.stored[:, 1:], volume.affine_mm), study["folder"] / "c0_mr.nii.gz")
     write_volume(Volume(label.stored[:, 1:], label.affine_mm), study["folder"] / "c0_mr_label.nii.gz")
     far = AFFINE.copy()
@@ -202,7 +202,7 @@ def test_registered_pairs(study):
 
 def test_images_that_cannot_be_right(study):
     rewrite(study, "c1_mr.nii.gz", lambda voxels: np.full_like(voxels, 7))
-    image = read_volume(study["folder"] / "c2_mr.nii.gz").stored.astype(np.float32)
+    image = read_nifti(study["folder"] / "c2_mr.nii.gz").stored.astype(np.float32)
     image[0, 0, 0] = np.nan
     # Our writer refuses nothing here; the reader is what must.
     write_volume(Volume(image, AFFINE), study["folder"] / "c2_mr.nii.gz")
@@ -259,7 +259,7 @@ def test_hounsfield_units(study, change, severity, part):
     ],
 )
 def test_a_foreground_that_would_be_half_of_the_body(study, change, faulty):
-    image = read_volume(study["folder"] / "c2_mr.nii.gz").stored.astype(np.float32)
+    image = read_nifti(study["folder"] / "c2_mr.nii.gz").stored.astype(np.float32)
     if faulty:
         image += np.random.default_rng(0).uniform(0, 5, image.shape).astype(np.float32)
     else:

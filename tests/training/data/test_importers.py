@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cmc_sdk.errors import DataError, InputError
-from cmc_sdk.imaging.nifti import read_volume, write_volume
+from cmc_sdk.imaging.nifti import read_nifti, write_volume
 from cmc_sdk.imaging.volume import Volume
 from cmc_sdk.training.data.datalist import load_datalist, write_datalist
 from cmc_sdk.training.data.importers import Shares, import_decathlon, import_nnunet, import_released
@@ -146,7 +146,7 @@ def test_decathlon_with_channels_in_one_file(tmp_path):
         import_decathlon(path)
     datalist = import_decathlon(path, channels_to=tmp_path / "channels")
     for channel, name in enumerate(("flair", "t1gd")):
-        volume = read_volume(datalist.cases[0].images[name])
+        volume = read_nifti(datalist.cases[0].images[name])
         np.testing.assert_array_equal(volume.data, voxels[..., channel])
         np.testing.assert_allclose(volume.affine_mm, affine)
     with pytest.raises(InputError, match="exists already"):

@@ -9,7 +9,7 @@ import pytest
 
 from cmc_sdk.errors import DataError
 from cmc_sdk.imaging.classes import ClassTable, SegmentClass
-from cmc_sdk.imaging.nifti import read_volume, write_volume
+from cmc_sdk.imaging.nifti import read_nifti, write_volume
 from cmc_sdk.imaging.volume import Volume
 from cmc_sdk.training.data.labels import as_classes, read_label, values_outside
 
@@ -47,7 +47,7 @@ def test_a_value_that_counts_as_nothing_is_named(tmp_path: Path) -> None:
 
 def test_a_file_is_read_with_its_table(tmp_path: Path) -> None:
     write_volume(label([0, 4, 1]), tmp_path / "label.nii")
-    image = read_volume(tmp_path / "label.nii")
+    image = read_nifti(tmp_path / "label.nii")
     found = read_label(tmp_path / "label.nii", image=image, classes=MERGED)
     assert found.stored.ravel().tolist() == [0, 1, 2]
 

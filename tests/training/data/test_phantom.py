@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cmc_sdk.errors import InputError
-from cmc_sdk.imaging.nifti import read_volume
+from cmc_sdk.imaging.nifti import read_nifti
 from cmc_sdk.imaging.orientation import axis_codes
 from cmc_sdk.training.data.check import check_datalist
 from cmc_sdk.training.data.datalist import Datalist, load_datalist
@@ -28,7 +28,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 def voxels(datalist: Datalist, kind: str) -> list[tuple[str, str, np.ndarray]]:
     return [
-        (case.case, name, read_volume(path).data)
+        (case.case, name, read_nifti(path).data)
         for case in datalist.cases
         for name, path in getattr(case, kind).items()
     ]
@@ -60,7 +60,7 @@ def test_counts_splits_and_centres(phantom):
     assert len({case.centre for case in phantom.cases}) == 4
     grids = {}
     for case in phantom.split("labelled"):
-        image = read_volume(case.images["ct"])
+        image = read_nifti(case.images["ct"])
         grids[case.centre] = (axis_codes(image.affine_mm), image.spacing_mm)
     assert len(set(grids.values())) == 4
     assert phantom.classes.names == ORGANS
@@ -69,8 +69,8 @@ def test_counts_splits_and_centres(phantom):
 
 def test_registered_pairs_share_grid_and_labels(phantom):
     for case in phantom.split("labelled"):
-        assert read_volume(case.images["ct"]).same_grid(read_volume(case.images["mr"]))
-        np.testing.assert_array_equal(read_volume(case.labels["ct"]).stored, read_volume(case.labels["mr"]).stored)
+        assert read_nifti(case.images["ct"]).same_grid(read_nifti(case.images["mr"]))
+        np.testing.assert_array_equal(read_nifti(case.labels["ct"]).stored, read_nifti(case.labels["mr"]).stored)
 
 
 def centroid(label: np.ndarray, affine: np.ndarray, value: int) -> np.ndarray:
@@ -80,7 +80,7 @@ def centroid(label: np.ndarray, affine: np.ndarray, value: int) -> np.ndarray:
 def test_misaligned_pairs_have_moved_in_one_frame(tmp_path):
     datalist = load_datalist(make_phantom(tmp_path / "study", pairing="misaligned", **COARSE))
     for case in datalist.split("labelled"):
-        labels = {name: read_volume(path) for name, path in case.labels.items()}
+        labels = {name: read_nifti(path) for name, path in case.labels.items()}
         liver = [centroid(label.stored, label.affine_mm, 1) for label in labels.values()]
         assert 5.0 < np.linalg.norm(liver[0] - liver[1]) < 50.0
 
@@ -140,8 +140,8 @@ def test_organs_share_their_means_with_each_other_and_with_background():
 
 def test_the_files_show_what_the_tables_say(phantom):
     case = phantom.split("labelled")[0]
-    label = read_volume(case.labels["ct"]).data
-    ct, mr = (read_volume(case.images[name]).data for name in ("ct", "mr"))
+    label = read_nifti(case.labels["ct"]).data
+    ct, mr = (read_nifti(case.images[name]).data for name in ("ct", "mr"))
     assert ct.min() < -900
     assert abs(np.median(ct[label == 1]) - np.median(ct[label == 2])) < 15
     assert mr.min() == 0
@@ -153,10 +153,10 @@ def test_intensity_alone_does_not_do(phantom):
     for modality in ("ct", "mr"):
         scores, images, labels = [], [], []
         for case in phantom.split("labelled"):
-            image = read_volume(case.images[modality]).data.astype(np.float64)
+            image = read_nifti(case.images[modality]).data.astype(np.float64)
             foreground = image[image > 0]
             images.append((image.clip(-175, 300 if modality == "ct" else None) - foreground.mean()) / foreground.std())
-            labels.append(read_volume(case.labels[modality]).data)
+            labels.append(read_nifti(case.labels[modality]).data)
         values, truth = np.concatenate([item.ravel() for item in images]), np.concatenate([x.ravel() for x in labels])
         means = np.array([values[truth == value].mean() for value in range(6)])
         found = np.abs(values[:, None] - means).argmin(axis=1)

@@ -6,7 +6,7 @@ import torch
 
 from cmc_sdk.errors import ConfigError, DataError, GeometryError
 from cmc_sdk.imaging.classes import ClassTable, SegmentClass
-from cmc_sdk.imaging.nifti import read_volume
+from cmc_sdk.imaging.nifti import read_nifti
 from cmc_sdk.training.data import scans
 from cmc_sdk.training.data.config import IntensityAugmentation, SpatialAugmentation
 from cmc_sdk.training.data.windows import WindowSource
@@ -165,7 +165,7 @@ def test_body_affine_follows_the_window(tmp_path):
     datalist = ramp_study(tmp_path, orientations={"one": "PIR"})
     spatial = SpatialAugmentation(rotate_probability=1.0, scale_probability=1.0, scale=(1.2, 1.3))
     batch = raw_source(datalist, spatial=spatial, window=10).batch(0, size=4)
-    image = read_volume(datalist.cases[0].images["one"])
+    image = read_nifti(datalist.cases[0].images["one"])
     corners = np.array([[-0.5, -0.5, -0.5], np.array(image.size_vox) - 0.5])
     mm = corners @ image.affine_mm[:3, :3].T + image.affine_mm[:3, 3]
     low, high = mm.min(axis=0), mm.max(axis=0)  # without air, the body is the whole image
@@ -214,7 +214,7 @@ def test_labelled_windows_hold_their_class_and_labels_lie_where_the_image_says(t
             assert found  # the voxel that was drawn lies within a quarter of the window
             seen |= found
         for name, label in batch.labels.items():
-            image = read_volume(datalist.cases[0].images[name])
+            image = read_nifti(datalist.cases[0].images[name])
             ends = np.array([[-0.5] * 3, np.array(image.size_vox) - 0.5]) @ image.affine_mm[:3, :3].T
             low, high = np.sort(ends + image.affine_mm[:3, 3], axis=0)
             body = batch.body[name][0].double().numpy()
@@ -249,7 +249,7 @@ def test_unlabelled_windows_never_open_a_mask(tmp_path, monkeypatch):
         for case in datalist.cases
     )
     opened = []
-    monkeypatch.setattr(scans, "read_volume", lambda path: opened.append(path) or read_volume(path))
+    monkeypatch.setattr(scans, "read_nifti", lambda path: opened.append(path) or read_nifti(path))
     monkeypatch.setattr(scans, "read_label", lambda *_, **__: pytest.fail("a mask was read"))
     batch = raw_source(datalist.model_copy(update={"cases": cases}), split="unlabelled").batch(0, size=2)
     assert batch.labels == {}
@@ -286,7 +286,7 @@ def test_an_absent_modality_is_zeros_and_marked(tmp_path):
 def test_a_small_volume_is_padded_with_its_normalised_background(tmp_path):
     datalist = ramp_study(tmp_path, orientations={"one": "RAS"})
     batch = raw_source(datalist, window=32, foreground_share=0.0).batch(0, size=2)
-    image = read_volume(datalist.cases[0].images["one"])
+    image = read_nifti(datalist.cases[0].images["one"])
     corner = batch.images["one"][:, 0][:, [0, -1]][:, :, [0, -1]][:, :, :, [0, -1]]
     assert float(corner.min()) * 4000 == pytest.approx(float(image.data.min()), abs=0.5)
     assert torch.isfinite(batch.images["one"]).all()

@@ -9,12 +9,12 @@ from torch import Tensor
 
 from cmc_sdk.training.data.batch import Batch
 from cmc_sdk.training.losses import LossConfig
-from cmc_sdk.training.methods import Clock, LossTerms, Method, MethodName, build_method
+from cmc_sdk.training.methods import LossTerms, Method, MethodName, StepClock, build_method
 from cmc_sdk.training.model import CMCNetwork, ModelConfig, build_network
 
 torch.set_num_threads(1)
 
-LATE = Clock(stage_fraction=0.9, global_fraction=0.9, step=5)
+LATE = StepClock(stage_fraction=0.9, global_fraction=0.9, step=5)
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -99,7 +99,7 @@ def loss_of(
     labelled: Batch,
     unlabelled: Batch | None,
     *,
-    clock: Clock = LATE,
+    clock: StepClock = LATE,
     stage: int = 3,
     first_sample: int = 0,
 ) -> LossTerms:
@@ -114,7 +114,7 @@ def train(given: Method, *, steps: int, stage: int = 3) -> list[dict[str, float]
     for step in range(steps):
         labelled = batch(given.network, size=1, seed=10 * step)
         unlabelled = batch(given.network, size=1, seed=10 * step + 5, labels=False)
-        clock = Clock(stage_fraction=step / steps, global_fraction=step / steps, step=step)
+        clock = StepClock(stage_fraction=step / steps, global_fraction=step / steps, step=step)
         optimiser.zero_grad()
         terms = loss_of(given, labelled, unlabelled, clock=clock, stage=stage)
         terms.total.backward()

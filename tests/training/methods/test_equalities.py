@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cmc_sdk.training.methods import Clock, LossTerms, drop_modalities
+from cmc_sdk.training.methods import LossTerms, StepClock, drop_modalities
 from tests.training.methods.samples import LATE, batch, cnn, gradients, loss_of, method, rows, same_weights, train
 
 
@@ -110,7 +110,7 @@ def test_a_lost_modality_has_no_influence() -> None:
     network = cnn()
     given = method(network, "supervised", dropout=1.0)
     labelled = batch(network)
-    clock = Clock(0.5, 0.5, step=LATE.step)
+    clock = StepClock(0.5, 0.5, step=LATE.step)
     before = loss_of(given, labelled, None, clock=clock).total
     shown = drop_modalities(labelled.presence, probability=1.0, seed=0, step=clock.step)
     for row, column in torch.nonzero(~shown).tolist():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cmc_sdk.errors import CheckpointError, ConfigError, DataError
-from cmc_sdk.training.methods import Clock, MeanTeacher
+from cmc_sdk.training.methods import MeanTeacher, StepClock
 from cmc_sdk.training.methods.perturb import STRONG, perturb
 from tests.training.methods.samples import LATE, batch, cnn, gradients, loss_of, method, noise, same_weights, train
 
@@ -40,7 +40,7 @@ def test_finite_under_fp16_autocast_with_gradients(loss: dict[str, object]) -> N
 def test_the_schedule_reads_the_chosen_clock() -> None:
     network = cnn()
     labelled, unlabelled = batch(network), batch(network, seed=2, labels=False)
-    clock = Clock(stage_fraction=0.0, global_fraction=0.8, step=1)
+    clock = StepClock(stage_fraction=0.0, global_fraction=0.8, step=1)
     by_stage = loss_of(method(network), labelled, unlabelled, clock=clock).logged
     by_run = loss_of(method(network, clock="global"), labelled, unlabelled, clock=clock).logged
     assert by_stage["w_cac"] == pytest.approx(0.5 * 0.006738, rel=1e-3)

@@ -11,7 +11,7 @@ from typing import Any
 from cmc_sdk.bundle.manifest import IntensityRule, ModalitySpec
 from cmc_sdk.errors import DataError
 from cmc_sdk.imaging.classes import ClassTable
-from cmc_sdk.settings import Settings
+from cmc_sdk.strict_model import StrictModel
 from cmc_sdk.training.data.datalist import Case, Split
 from cmc_sdk.training.data.laterality import with_mirrors
 from cmc_sdk.training.data.randomness import random_generator
@@ -21,7 +21,7 @@ __all__ = ["Shares", "assign_splits", "class_table", "modality_spec", "shared_na
 _HU_CLIP = (-175.0, 250.0)  # the window of abdominal soft tissue that the released code trains with
 
 
-class Shares(Settings):
+class Shares(StrictModel):
     """How many labelled cases of a layout without splits go where; what is over trains with its labels.
 
     Args:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,13 +12,12 @@ from cmc_sdk.errors import DataError
 from cmc_sdk.files import atomic_directory
 from cmc_sdk.imaging.nifti import write_volume
 from cmc_sdk.imaging.volume import Volume
+from cmc_sdk.progress import Progress
 from cmc_sdk.training.data.datalist import Case, Datalist, Split
 from cmc_sdk.training.data.documents import read_document
 from cmc_sdk.training.data.importers.common import Shares, assign_splits, class_table, modality_spec, shared_name, stem
 
 __all__ = ["import_decathlon"]
-
-Progress = Callable[[str, int, int], None]
 
 
 def import_decathlon(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,18 +20,18 @@ from cmc_sdk.imaging.dicom.reading.read_series import read_series
 from cmc_sdk.imaging.dicom.reading.scan import DicomScan, scan_dicom
 from cmc_sdk.imaging.dicom.refusal import DicomError, Refusal
 from cmc_sdk.imaging.nifti import write_volume
+from cmc_sdk.pairing import CasePairing
+from cmc_sdk.progress import Progress
 from cmc_sdk.runtime.scans.study import wanted_of
-from cmc_sdk.settings import Settings
+from cmc_sdk.strict_model import StrictModel
 from cmc_sdk.training.data.datalist import Case, Datalist, complete_classes, write_datalist
 from cmc_sdk.training.data.documents import read_document
 from cmc_sdk.training.data.faults import schema_faults
 
 __all__ = ["DicomImport", "StudyRules", "checked_rules", "import_dicom", "load_study_rules"]
 
-Progress = Callable[[str, int, int], None]
 
-
-class StudyRules(Settings):
+class StudyRules(StrictModel):
     """A data list without its cases: what to look for in each study.
 
     Args:
@@ -46,7 +46,7 @@ class StudyRules(Settings):
     modalities: Annotated[tuple[ModalitySpec, ...], Field(min_length=1)]
     reference_modality: Name | None = None
     classes: ClassTable
-    pairing: Literal["registered", "misaligned", "unpaired"] = "registered"
+    pairing: CasePairing = "registered"
 
     @field_validator("classes", mode="before")
     @classmethod

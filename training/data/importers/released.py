@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from cmc_sdk.errors import DataError
+from cmc_sdk.pairing import CasePairing
 from cmc_sdk.training.data.datalist import Case, Datalist, Split
 from cmc_sdk.training.data.documents import read_document
 from cmc_sdk.training.data.importers.common import class_table, modality_spec, shared_name, stem
@@ -21,9 +22,7 @@ _SPLITS: tuple[tuple[str, Split], ...] = (
 )
 
 
-def import_released(
-    source: str | os.PathLike[str], *, pairing: Literal["registered", "misaligned", "unpaired"] = "unpaired"
-) -> Datalist:
+def import_released(source: str | os.PathLike[str], *, pairing: CasePairing = "unpaired") -> Datalist:
     """Read the released code's JSON.
 
     Masks that it names for `unlabeled_training` are left out. Unpaired (AMOS: an item's CT and MR are two patients),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,7 +16,9 @@ from cmc_sdk.errors import InputError
 from cmc_sdk.files import atomic_directory
 from cmc_sdk.imaging.nifti import write_volume
 from cmc_sdk.imaging.volume import Volume
-from cmc_sdk.settings import Settings
+from cmc_sdk.pairing import CasePairing
+from cmc_sdk.progress import Progress
+from cmc_sdk.strict_model import StrictModel
 from cmc_sdk.training.data.datalist import Case, Datalist, Split, write_datalist
 from cmc_sdk.training.data.faults import schema_faults
 from cmc_sdk.training.data.laterality import with_mirrors
@@ -26,14 +28,13 @@ from cmc_sdk.training.data.randomness import random_generator
 
 __all__ = ["make_phantom"]
 
-Pairing = Literal["registered", "misaligned", "unpaired"]
 Modality = Literal["ct", "mr"]
 MODALITIES: tuple[Modality, Modality] = ("ct", "mr")
 _FIELD_MM = (320.0, 240.0, 260.0)  # right-left, anterior-posterior, superior-inferior
 _CENTRE_MM = (0.0, 0.0, -5.0)
 
 
-class _Study(Settings):
+class _Study(StrictModel):
     """The arguments of `make_phantom`, checked."""
 
     seed: int = 0
@@ -41,7 +42,7 @@ class _Study(Settings):
     unlabelled: Annotated[int, Field(ge=0)] = 16
     validation: Annotated[int, Field(ge=0)] = 4
     test: Annotated[int, Field(ge=0)] = 8
-    pairing: Pairing = "registered"
+    pairing: CasePairing = "registered"
     spacing_mm: Annotated[float, Field(ge=1.0, le=20.0)] = 5.0
 
 
@@ -53,9 +54,9 @@ def make_phantom(
     unlabelled: int = 16,
     validation: int = 4,
     test: int = 8,
-    pairing: Pairing = "registered",
+    pairing: CasePairing = "registered",
     spacing_mm: float = 5.0,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """Write a phantom study and return the path of its `datalist.yaml`.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from cmc_sdk.imaging.dicom.deidentify.pixels import clean_pixels
 from cmc_sdk.imaging.dicom.deidentify.profile import EDITION
 from cmc_sdk.imaging.dicom.deidentify.screening import what_to_look_at, why_left_out
 from cmc_sdk.imaging.dicom.quiet import quiet_pydicom
+from cmc_sdk.progress import Progress
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -67,7 +67,7 @@ def anonymise_folder(
     source: str | os.PathLike[str],
     target: str | os.PathLike[str],
     *,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> AnonymiseReport:
     """Write de-identified copies of all images, SEG and RTSTRUCT under `source` into the new folder `target`.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,10 +16,9 @@ from cmc_sdk.imaging.dicom.reading.limits import DicomLimits
 from cmc_sdk.imaging.dicom.reading.series import SeriesVolume, series_volume
 from cmc_sdk.imaging.dicom.reading.stack import check_plane, stack
 from cmc_sdk.imaging.dicom.refusal import DicomError, Refusal
+from cmc_sdk.progress import Progress
 
 __all__ = ["DicomScan", "scan_dicom"]
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)

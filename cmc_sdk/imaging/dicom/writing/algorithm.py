@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cmc_sdk import __version__
+from cmc_sdk.version import __version__
 
 __all__ = ["AlgorithmIdentity"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["Settings"]
+__all__ = ["StrictModel"]
 
 
-class Settings(BaseModel):
+class StrictModel(BaseModel):
     """A frozen pydantic model that refuses unknown keys and values of NaN or infinity."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)

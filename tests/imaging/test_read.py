@@ -11,12 +11,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from cmc_sdk import read_volume, write_volume
+from cmc_sdk import write_volume
 from cmc_sdk.errors import DataError
 from cmc_sdk.imaging.dicom.reading.read_series import choose, read_dicom
 from cmc_sdk.imaging.dicom.reading.scan import scan_dicom
 from cmc_sdk.imaging.dicom.source import DicomSource
-from cmc_sdk.imaging.read import read_image
+from cmc_sdk.imaging.read import read_volume
 from cmc_sdk.runtime.segmenter import Segmenter
 from tests.imaging.dicom.series import SeriesSpec, write_series
 from tests.imaging.grids import rotation
@@ -27,7 +27,7 @@ OBLIQUE = SeriesSpec(turn=rotation((0.2, -0.3, 0.1)), spacing_mm=(0.8, 1.2, 2.5)
 
 def test_nifti_and_dicom_by_what_lies_there(tmp_path):
     written = write_series(tmp_path / "ct", OBLIQUE)
-    from_folder = read_image(tmp_path / "ct")
+    from_folder = read_volume(tmp_path / "ct")
     write_volume(from_folder, tmp_path / "ct.nii.gz")
     with zipfile.ZipFile(tmp_path / "any name", "w") as archive:
         for path in written.paths:
@@ -37,15 +37,15 @@ def test_nifti_and_dicom_by_what_lies_there(tmp_path):
         assert np.array_equal(volume.stored, written.voxels)
         assert volume.same_grid(from_folder)
     enhanced = write_series(tmp_path / "mf", replace(OBLIQUE, multi_frame=True))
-    assert np.array_equal(read_image(enhanced.paths[0]).stored, enhanced.voxels)
-    assert read_image(tmp_path / "ct", label=False).header.modality == "CT"
+    assert np.array_equal(read_volume(enhanced.paths[0]).stored, enhanced.voxels)
+    assert read_volume(tmp_path / "ct", label=False).header.modality == "CT"
 
 
 @pytest.mark.parametrize("tilt", [0.0, 1.0])
 def test_a_dicom_volume_as_nifti_has_its_affine(tmp_path, tilt):
     spec = replace(OBLIQUE, shift_mm=(0.0, tilt), slope=2.0, intercept=-1024.0)
     written = write_series(tmp_path / "ct", spec)
-    write_volume(read_image(tmp_path / "ct"), tmp_path / "ct.nii")
+    write_volume(read_volume(tmp_path / "ct"), tmp_path / "ct.nii")
     image = nib.load(tmp_path / "ct.nii")
     assert np.allclose(image.affine, spec.affine_mm, atol=1e-4)
     assert np.array_equal(image.get_fdata(), written.voxels * 2.0 - 1024)
@@ -56,7 +56,7 @@ def test_a_dicom_volume_as_nifti_has_its_affine(tmp_path, tilt):
 def test_a_label_map_as_dicom(tmp_path):
     voxels = np.random.default_rng(0).integers(0, 4, (7, 6, 5)).astype(np.int16)
     write_series(tmp_path / "label", SeriesSpec(modality="MR"), voxels=voxels)
-    volume = read_image(tmp_path / "label", label=True)
+    volume = read_volume(tmp_path / "label", label=True)
     assert volume.stored.dtype == np.uint8
     assert np.array_equal(volume.stored, voxels)
 
@@ -74,7 +74,7 @@ def test_what_is_chosen_and_what_is_listed(tmp_path):
     assert choose(scan, series=scan.series[0].series_instance_uid) is scan.series[0]
     (tmp_path / "none").mkdir()
     with pytest.raises(DataError, match="none holds no volume"):
-        read_image(tmp_path / "none")
+        read_volume(tmp_path / "none")
 
 
 def test_labels_of_a_folder_and_no_confidence_in_a_gap(tmp_path):
@@ -87,7 +87,7 @@ def test_labels_of_a_folder_and_no_confidence_in_a_gap(tmp_path):
     segmenter = Segmenter(make_spec(), StubBackend())
     with pytest.raises(DataError, match="missing slices"):
         segmenter.infer({"ct": tmp_path / "ct"})
-    volume = read_image(tmp_path / "ct", irregular="resample")
+    volume = read_volume(tmp_path / "ct", irregular="resample")
     result = segmenter.infer({"ct": volume})
     confidence = result.confidence["ct"].stored
     assert (confidence[:, :, 9] == 0).all()
