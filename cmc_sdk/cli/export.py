@@ -62,7 +62,7 @@ def command(
     bundle, is named with the class and the place, and the exit code is 1.
     """
     from cmc_sdk.bundle.reader import open_bundle
-    from cmc_sdk.cli.info import describe
+    from cmc_sdk.cli.terminal.bundle_document import describe
     from cmc_sdk.errors import ParityError
     from cmc_sdk.export import export_bundle
 
@@ -95,7 +95,7 @@ def command(
 
 
 def _print(output: Path, *, manifest: Manifest, document: Mapping[str, Any]) -> None:
-    from cmc_sdk.cli.info import print_parity
+    from cmc_sdk.cli.terminal.gate_table import print_parity
     from cmc_sdk.cli.terminal.islands import print_islands
 
     size = sum(entry.size for entry in manifest.files)

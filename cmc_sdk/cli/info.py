@@ -9,15 +9,14 @@ from typing import Any
 import click
 
 from cmc_sdk.bundle.manifest import IntensityRule
-from cmc_sdk.bundle.reader import Bundle, open_bundle
+from cmc_sdk.bundle.reader import open_bundle
 from cmc_sdk.bundle.series_rule import SeriesRule
-from cmc_sdk.bundle.strict_json import parse_json
 from cmc_sdk.bundle.trust import require_trust
 from cmc_sdk.cli.options.trust import chosen_trust, trust_options
+from cmc_sdk.cli.terminal.bundle_document import describe
 from cmc_sdk.cli.terminal.console import emit_json, json_option, stdout
-from cmc_sdk.cli.terminal.gate_table import gate_table
+from cmc_sdk.cli.terminal.gate_table import print_parity
 from cmc_sdk.cli.terminal.tables import text_table
-from cmc_sdk.errors import BundleError
 
 EPILOG = "Example: cmc info liver.cmc --trust trust.json"
 
@@ -34,35 +33,6 @@ def command(bundle: Path, trust: Path | None, development: bool, as_json: bool) 
         emit_json(document)
     else:
         _print(document)
-
-
-def describe(bundle: Bundle) -> dict[str, Any]:
-    """The manifest, the sha256 of its bytes, and the figures of `parity.json` (None without one), for JSON."""
-    paths = {entry.path for entry in bundle.manifest.files}
-    parity = parse_json(bundle.read("parity.json"), name="parity.json") if "parity.json" in paths else None
-    return {
-        "path": str(bundle.path),
-        "manifest_sha256": bundle.manifest_sha256,
-        "key_id": None if bundle.signature is None else bundle.signature.key_id,
-        "trust": None if bundle.verdict is None else bundle.verdict.note,
-        "manifest": bundle.manifest.model_dump(mode="json"),
-        "parity": parity,
-    }
-
-
-def print_parity(parity: Mapping[str, Any] | None) -> None:
-    """One row per precision, backend and kind of scan: how the bundle labels beside its reference."""
-    if parity is None:
-        return
-    try:
-        words = ", ".join(
-            f"{precision} beside {report['reference']}: Dice ≥ {report['limits']['min_dice']:g}, "
-            f"flips ≤ {report['limits']['max_flips']:.2%}"
-            for precision, report in parity.items()
-        )
-        _show(f"Gate ({words})", gate_table(parity.items()))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise BundleError("parity.json is not what `cmc export` writes", mend="export the bundle again") from error
 
 
 def _show(title: str, table: str) -> None:

@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from cmc_sdk import Volume
 from cmc_sdk.bundle import open_bundle, write_bundle
 from cmc_sdk.bundle.trust import TrustStore
-from cmc_sdk.cli.info import describe, print_parity
+from cmc_sdk.cli.terminal.bundle_document import describe
+from cmc_sdk.cli.terminal.gate_table import print_parity
 from cmc_sdk.errors import BundleError
 from cmc_sdk.runtime.backends.graphs import read_graph
 from cmc_sdk.runtime.gate.golden import INDEX_PATH, encode_volume, read_golden_cases

@@ -180,7 +180,7 @@ class _Demo:
             write_result(result, folder=self.folder / "result", images=images, spec=session.spec, report=True)
 
     def _evaluate(self, datalist: Path) -> list[Row]:
-        from cmc_sdk.cli.evaluate import open_segmenter
+        from cmc_sdk.cli.options.segmenter import open_segmenter
         from cmc_sdk.training.data import load_datalist
         from cmc_sdk.training.evaluation import evaluate_baseline, evaluate_cases, write_csv
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from cmc_sdk.cli.terminal.console import stdout
 from cmc_sdk.cli.terminal.tables import text_table
+from cmc_sdk.errors import BundleError
 
-__all__ = ["gate_rows", "gate_table"]
+__all__ = ["gate_rows", "gate_table", "print_parity"]
 
 _KINDS = {"real": "real scans", "golden": "golden scans", "stress": "stress scans"}
 
@@ -64,3 +66,18 @@ def _figures(runs: Sequence[Mapping[str, Any]]) -> list[str]:
         f"{foreground:,}",
         f"{sum(run['undecided_vox'] for run in runs):,}",
     ]
+
+
+def print_parity(parity: Mapping[str, Any] | None) -> None:
+    """One row per precision, backend and kind of scan: how the bundle labels beside its reference."""
+    if parity is None:
+        return
+    try:
+        words = ", ".join(
+            f"{precision} beside {report['reference']}: Dice ≥ {report['limits']['min_dice']:g}, "
+            f"flips ≤ {report['limits']['max_flips']:.2%}"
+            for precision, report in parity.items()
+        )
+        stdout().print(f"\nGate ({words})\n{gate_table(parity.items())}", markup=False)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise BundleError("parity.json is not what `cmc export` writes", mend="export the bundle again") from error

@@ -128,7 +128,7 @@ def test_a_run_has_no_signature(cmc: Cmc, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.yaml").write_text("")
     (tmp_path / "list.yaml").write_text("")
-    from cmc_sdk.cli.evaluate import open_segmenter
+    from cmc_sdk.cli.options.segmenter import open_segmenter
 
     with pytest.raises(Exception, match="only a bundle is signed"):
         open_segmenter(tmp_path / "run", trust="development")
