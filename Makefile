@@ -19,10 +19,11 @@ test: $(STAMP)
 test-fast: $(STAMP)
 	$(BIN)/python -m pytest $(PROCESSES) -m "not slow"
 
-# PRESET=dev, asan, tsan or aarch64. Needs cmake, ninja and googletest's sources (Debian: libgtest-dev); no Python.
+# PRESET=dev, clang, asan, tsan or aarch64. Needs cmake, ninja and googletest's sources (Debian: libgtest-dev); no Python.
 PRESET ?= dev
 test-cpp:
-	cd cpp_bindings && cmake --preset $(PRESET) && cmake --build --preset $(PRESET) && ctest --preset $(PRESET)
+	@for tool in cmake ninja ctest; do command -v $$tool >/dev/null || { echo "test-cpp NOT RUN: $$tool is missing (Debian: cmake ninja-build)" >&2; exit 1; }; done
+	cmake --preset $(PRESET) && cmake --build --preset $(PRESET) && ctest --preset $(PRESET)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -63,7 +64,7 @@ bench-backends: $(STAMP)
 bench-parity: $(STAMP)
 	$(BIN)/python -m benchmarks.parity $(RUN)
 
-$(STAMP): pyproject.toml constraints.txt $(wildcard cpp_bindings/CMakeLists.txt cpp_bindings/core/* cpp_bindings/python/*)
+$(STAMP): pyproject.toml constraints.txt $(wildcard CMakeLists.txt cpp_bindings/CMakeLists.txt cpp_bindings/core/* cpp_bindings/core/include/*/* cpp_bindings/python/* cpp_bindings/python/include/*/*)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all]'

@@ -1,4 +1,4 @@
-#include "core/accumulator.h"
+#include "cmc_core/accumulator.h"
 
 #include <algorithm>
 #include <array>
@@ -7,13 +7,13 @@
 #include <stdexcept>
 #include <string>
 
-#include "core/class_set.h"
-#include "core/geometry.h"
-#include "core/label_kernels.h"
-#include "core/labelling.h"
-#include "core/raw_buffer.h"
-#include "core/ring.h"
-#include "core/windows.h"
+#include "cmc_core/class_set.h"
+#include "cmc_core/geometry.h"
+#include "cmc_core/label_kernels.h"
+#include "cmc_core/labelling.h"
+#include "cmc_core/raw_buffer.h"
+#include "cmc_core/ring.h"
+#include "cmc_core/windows.h"
 
 namespace cmc::core {
 namespace {

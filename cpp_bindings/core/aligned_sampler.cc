@@ -1,11 +1,11 @@
-#include "core/aligned_sampler.h"
+#include "cmc_core/aligned_sampler.h"
 
 #include <algorithm>
 #include <utility>
 
-#include "core/memory_order.h"
-#include "core/raw_buffer.h"
-#include "core/voxels.h"
+#include "cmc_core/memory_order.h"
+#include "cmc_core/raw_buffer.h"
+#include "cmc_core/voxels.h"
 
 namespace cmc::core {
 namespace {

@@ -1,4 +1,4 @@
-#include "core/class_set.h"
+#include "cmc_core/class_set.h"
 
 #include <algorithm>
 #include <cmath>

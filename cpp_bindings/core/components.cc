@@ -1,4 +1,4 @@
-#include "core/components.h"
+#include "cmc_core/components.h"
 
 #include <array>
 #include <cstring>
@@ -6,7 +6,7 @@
 #include <string>
 #include <utility>
 
-#include "core/memory_order.h"
+#include "cmc_core/memory_order.h"
 
 namespace cmc::core {
 namespace {

@@ -1,4 +1,4 @@
-#include "core/distance.h"
+#include "cmc_core/distance.h"
 
 #include <algorithm>
 #include <array>
@@ -6,7 +6,7 @@
 #include <limits>
 #include <stdexcept>
 
-#include "core/memory_order.h"
+#include "cmc_core/memory_order.h"
 
 namespace cmc::core {
 namespace {

@@ -1,4 +1,4 @@
-#include "core/geometry.h"
+#include "cmc_core/geometry.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,11 +1,11 @@
-#include "core/grid_sampler.h"
+#include "cmc_core/grid_sampler.h"
 
 #include <optional>
 #include <stdexcept>
 
-#include "core/geometry.h"
-#include "core/tent.h"
-#include "core/voxels.h"
+#include "cmc_core/geometry.h"
+#include "cmc_core/tent.h"
+#include "cmc_core/voxels.h"
 
 namespace cmc::core {
 namespace {

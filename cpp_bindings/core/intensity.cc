@@ -1,4 +1,4 @@
-#include "core/intensity.h"
+#include "cmc_core/intensity.h"
 
 #include <algorithm>
 #include <cmath>
@@ -6,8 +6,8 @@
 #include <optional>
 #include <vector>
 
-#include "core/memory_order.h"
-#include "core/voxels.h"
+#include "cmc_core/memory_order.h"
+#include "cmc_core/voxels.h"
 
 namespace cmc::core {
 namespace {

@@ -1,8 +1,8 @@
-#include "core/label_kernels.h"
+#include "cmc_core/label_kernels.h"
 
 #define CMC_LANES 4
 #define CMC_KERNELS kLabelKernels
-#include "core/label_kernels.inc"
+#include "label_kernels.inc"
 
 namespace cmc::core {
 

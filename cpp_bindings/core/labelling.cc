@@ -1,4 +1,4 @@
-#include "core/labelling.h"
+#include "cmc_core/labelling.h"
 
 #include <algorithm>
 

@@ -5,8 +5,8 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "core/class_set.h"
-#include "core/labelling.h"
+#include "cmc_core/class_set.h"
+#include "cmc_core/labelling.h"
 
 namespace cmc::core {
 namespace {

@@ -6,8 +6,8 @@
 #include <cstring>
 #include <limits>
 
-#include "core/class_set.h"
-#include "core/labelling.h"
+#include "cmc_core/class_set.h"
+#include "cmc_core/labelling.h"
 
 namespace cmc::core {
 namespace {

@@ -7,9 +7,9 @@
 #include <stdexcept>
 #include <vector>
 
-#include "core/geometry.h"
-#include "core/sampling.h"
-#include "core/voxels.h"
+#include "cmc_core/geometry.h"
+#include "cmc_core/sampling.h"
+#include "cmc_core/voxels.h"
 
 namespace cmc::core {
 namespace {

@@ -1,14 +1,14 @@
-#include "core/oblique_sampler.h"
+#include "cmc_core/oblique_sampler.h"
 
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 
-#include "core/memory_order.h"
-#include "core/raw_buffer.h"
-#include "core/tent.h"
-#include "core/voxels.h"
+#include "cmc_core/memory_order.h"
+#include "cmc_core/raw_buffer.h"
+#include "cmc_core/tent.h"
+#include "cmc_core/voxels.h"
 
 namespace cmc::core {
 namespace {

@@ -1,7 +1,7 @@
-#include "core/sampling.h"
+#include "cmc_core/sampling.h"
 
-#include "core/grid_sampler.h"
-#include "core/sampled_box.h"
+#include "cmc_core/grid_sampler.h"
+#include "cmc_core/sampled_box.h"
 
 namespace cmc::core {
 

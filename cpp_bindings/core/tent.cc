@@ -1,4 +1,4 @@
-#include "core/tent.h"
+#include "cmc_core/tent.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,4 +1,4 @@
-#include "core/threads.h"
+#include "cmc_core/threads.h"
 
 #include <atomic>
 #include <condition_variable>

@@ -3,11 +3,11 @@
 #include <stdexcept>
 #include <string>
 
-#include "core/grid_sampler.h"
-#include "core/raw_buffer.h"
-#include "core/sampled_box.h"
-#include "core/sampling.h"
-#include "core/windows.h"
+#include "cmc_core/grid_sampler.h"
+#include "cmc_core/raw_buffer.h"
+#include "cmc_core/sampled_box.h"
+#include "cmc_core/sampling.h"
+#include "cmc_core/windows.h"
 
 namespace cmc::core {
 namespace {

@@ -1,4 +1,4 @@
-#include "core/windows.h"
+#include "cmc_core/windows.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,8 +1,8 @@
 // Blending windows and labelling; counting components.
-#include "core/accumulator.h"
+#include "cmc_core/accumulator.h"
 
-#include "core/components.h"
-#include "python/convert.h"
+#include "cmc_core/components.h"
+#include "cmc_python/convert.h"
 
 namespace cmc::python {
 

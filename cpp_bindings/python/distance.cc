@@ -1,7 +1,7 @@
 // Distances from the surface of a class.
-#include "core/distance.h"
+#include "cmc_core/distance.h"
 
-#include "python/convert.h"
+#include "cmc_python/convert.h"
 
 namespace cmc::python {
 

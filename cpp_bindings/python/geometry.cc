@@ -1,8 +1,8 @@
 // Geometry and windows.
-#include "core/geometry.h"
+#include "cmc_core/geometry.h"
 
-#include "core/windows.h"
-#include "python/convert.h"
+#include "cmc_core/windows.h"
+#include "cmc_python/convert.h"
 
 namespace cmc::python {
 

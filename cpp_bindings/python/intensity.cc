@@ -1,9 +1,9 @@
 // Intensity statistics and normalising.
-#include "core/intensity.h"
+#include "cmc_core/intensity.h"
 
 #include <nanobind/stl/string.h>
 
-#include "python/convert.h"
+#include "cmc_python/convert.h"
 
 namespace cmc::python {
 

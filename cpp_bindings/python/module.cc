@@ -1,7 +1,7 @@
 // The module cmc_sdk.runtime.core._native: the core's functions on arrays that the caller owns. Nothing is copied, and
 // the interpreter's lock is released while the core works.
-#include "core/threads.h"
-#include "python/convert.h"
+#include "cmc_core/threads.h"
+#include "cmc_python/convert.h"
 
 namespace cmc::python {
 

@@ -1,9 +1,9 @@
 // Sampling windows.
-#include "core/sampling.h"
+#include "cmc_core/sampling.h"
 
 #include <nanobind/stl/string.h>
 
-#include "python/convert.h"
+#include "cmc_python/convert.h"
 
 namespace cmc::python {
 

@@ -1,4 +1,4 @@
-#include "core/accumulator.h"
+#include "cmc_core/accumulator.h"
 
 #include <gtest/gtest.h>
 
@@ -10,9 +10,9 @@
 #include <stdexcept>
 #include <vector>
 
-#include "core/geometry.h"
-#include "core/windows.h"
-#include "tests/accumulator_reference.h"
+#include "cmc_core/geometry.h"
+#include "cmc_core/windows.h"
+#include "cmc_tests/accumulator_reference.h"
 
 namespace cmc::core {
 namespace {

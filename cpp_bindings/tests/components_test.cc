@@ -1,11 +1,11 @@
-#include "core/components.h"
+#include "cmc_core/components.h"
 
 #include <gtest/gtest.h>
 
 #include <stdexcept>
 #include <vector>
 
-#include "scans.h"
+#include "cmc_tests/scans.h"
 
 namespace cmc::core {
 namespace {

@@ -1,4 +1,4 @@
-#include "core/distance.h"
+#include "cmc_core/distance.h"
 
 #include <gtest/gtest.h>
 
@@ -7,7 +7,7 @@
 #include <stdexcept>
 #include <vector>
 
-#include "scans.h"
+#include "cmc_tests/scans.h"
 
 namespace cmc::core {
 namespace {

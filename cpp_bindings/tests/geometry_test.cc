@@ -1,4 +1,4 @@
-#include "core/geometry.h"
+#include "cmc_core/geometry.h"
 
 #include <gtest/gtest.h>
 
@@ -7,7 +7,7 @@
 #include <limits>
 #include <stdexcept>
 
-#include "scans.h"
+#include "cmc_tests/scans.h"
 
 namespace cmc::core {
 namespace {

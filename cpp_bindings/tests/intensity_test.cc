@@ -1,4 +1,4 @@
-#include "core/intensity.h"
+#include "cmc_core/intensity.h"
 
 #include <gtest/gtest.h>
 
@@ -10,7 +10,7 @@
 #include <stdexcept>
 #include <vector>
 
-#include "scans.h"
+#include "cmc_tests/scans.h"
 
 namespace cmc::core {
 namespace {

@@ -1,4 +1,4 @@
-#include "core/label_kernels.h"
+#include "cmc_core/label_kernels.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "core/sampling.h"
+#include "cmc_core/sampling.h"
 
 #include <gtest/gtest.h>
 
@@ -6,8 +6,8 @@
 #include <stdexcept>
 #include <vector>
 
-#include "sampling_reference.h"
-#include "scans.h"
+#include "cmc_tests/sampling_reference.h"
+#include "cmc_tests/scans.h"
 
 namespace cmc::core {
 namespace {

@@ -1,11 +1,11 @@
-#include "core/tent.h"
+#include "cmc_core/tent.h"
 
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <vector>
 
-#include "scans.h"
+#include "cmc_tests/scans.h"
 
 namespace cmc::core {
 namespace {

@@ -7,11 +7,11 @@
 #include <cstdint>
 #include <vector>
 
-#include "core/accumulator.h"
-#include "core/geometry.h"
-#include "core/intensity.h"
-#include "core/sampling.h"
-#include "core/windows.h"
+#include "cmc_core/accumulator.h"
+#include "cmc_core/geometry.h"
+#include "cmc_core/intensity.h"
+#include "cmc_core/sampling.h"
+#include "cmc_core/windows.h"
 
 namespace cmc::core {
 namespace {

@@ -5,11 +5,11 @@
 #include <stdexcept>
 #include <vector>
 
-#include "core/geometry.h"
-#include "core/sampling.h"
-#include "core/windows.h"
-#include "sampling_reference.h"
-#include "scans.h"
+#include "cmc_core/geometry.h"
+#include "cmc_core/sampling.h"
+#include "cmc_core/windows.h"
+#include "cmc_tests/sampling_reference.h"
+#include "cmc_tests/scans.h"
 
 namespace cmc::core {
 namespace {

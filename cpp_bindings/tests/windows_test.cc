@@ -1,4 +1,4 @@
-#include "core/windows.h"
+#include "cmc_core/windows.h"
 
 #include <gtest/gtest.h>
 
@@ -8,7 +8,7 @@
 #include <set>
 #include <stdexcept>
 
-#include "scans.h"
+#include "cmc_tests/scans.h"
 
 namespace cmc::core {
 namespace {

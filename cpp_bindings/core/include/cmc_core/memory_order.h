@@ -1,10 +1,11 @@
 // In which order the axes of an array lie in memory.
-#pragma once
+#ifndef CMC_CORE_MEMORY_ORDER_H_
+#define CMC_CORE_MEMORY_ORDER_H_
 
 #include <array>
 #include <utility>
 
-#include "core/types.h"
+#include "cmc_core/types.h"
 
 namespace cmc::core {
 
@@ -24,3 +25,5 @@ inline std::array<int, 3> MemoryOrder(const Size3& size, const Size3& strides) {
 }
 
 }  // namespace cmc::core
+
+#endif  // CMC_CORE_MEMORY_ORDER_H_

@@ -1,13 +1,14 @@
 // Sampling on a grid that lies at an angle to the source.
-#pragma once
+#ifndef CMC_CORE_OBLIQUE_SAMPLER_H_
+#define CMC_CORE_OBLIQUE_SAMPLER_H_
 
 #include <array>
 #include <memory_resource>
 
-#include "core/geometry.h"
-#include "core/sampled_box.h"
-#include "core/threads.h"
-#include "core/types.h"
+#include "cmc_core/geometry.h"
+#include "cmc_core/sampled_box.h"
+#include "cmc_core/threads.h"
+#include "cmc_core/types.h"
 
 namespace cmc::core {
 
@@ -51,3 +52,5 @@ class ObliqueSampler {
 };
 
 }  // namespace cmc::core
+
+#endif  // CMC_CORE_OBLIQUE_SAMPLER_H_

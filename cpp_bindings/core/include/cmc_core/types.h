@@ -1,5 +1,6 @@
 // What the core's functions take and give: sizes, affines, and a view of a scan as it lies in memory.
-#pragma once
+#ifndef CMC_CORE_TYPES_H_
+#define CMC_CORE_TYPES_H_
 
 #include <array>
 #include <cstddef>
@@ -42,3 +43,5 @@ struct GridBox {
 inline Index Count(const Size3& size) { return size[0] * size[1] * size[2]; }
 
 }  // namespace cmc::core
+
+#endif  // CMC_CORE_TYPES_H_

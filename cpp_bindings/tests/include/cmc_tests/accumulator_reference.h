@@ -1,5 +1,6 @@
 // A sliding window by the book: all logits at once in double precision, no ring; and problems to compare on.
-#pragma once
+#ifndef CMC_TESTS_ACCUMULATOR_REFERENCE_H_
+#define CMC_TESTS_ACCUMULATOR_REFERENCE_H_
 
 #include <gtest/gtest.h>
 
@@ -11,9 +12,9 @@
 #include <random>
 #include <vector>
 
-#include "core/accumulator.h"
-#include "core/geometry.h"
-#include "core/windows.h"
+#include "cmc_core/accumulator.h"
+#include "cmc_core/geometry.h"
+#include "cmc_core/windows.h"
 
 namespace cmc::core {
 
@@ -300,3 +301,5 @@ inline void Expect(const Problem& problem, const Result& found) {
 }
 
 }  // namespace cmc::core
+
+#endif  // CMC_TESTS_ACCUMULATOR_REFERENCE_H_

@@ -1,11 +1,12 @@
 // Boxes of a grid that are sampled, and where their values go.
-#pragma once
+#ifndef CMC_CORE_SAMPLED_BOX_H_
+#define CMC_CORE_SAMPLED_BOX_H_
 
 #include <array>
 #include <vector>
 
-#include "core/intensity.h"
-#include "core/types.h"
+#include "cmc_core/intensity.h"
+#include "cmc_core/types.h"
 
 namespace cmc::core {
 
@@ -57,3 +58,5 @@ inline Index EqualPart(Index count, Index most) {
 }
 
 }  // namespace cmc::core
+
+#endif  // CMC_CORE_SAMPLED_BOX_H_

@@ -1,14 +1,15 @@
 // Sampling windows from a volume on any grid, with one kernel for aligned and for oblique grids.
-#pragma once
+#ifndef CMC_CORE_SAMPLING_H_
+#define CMC_CORE_SAMPLING_H_
 
 #include <memory>
 #include <memory_resource>
 #include <optional>
 #include <vector>
 
-#include "core/intensity.h"
-#include "core/threads.h"
-#include "core/types.h"
+#include "cmc_core/intensity.h"
+#include "cmc_core/threads.h"
+#include "cmc_core/types.h"
 
 namespace cmc::core {
 
@@ -56,3 +57,5 @@ class WindowSampler {
 };
 
 }  // namespace cmc::core
+
+#endif  // CMC_CORE_SAMPLING_H_

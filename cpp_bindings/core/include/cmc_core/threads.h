@@ -1,10 +1,11 @@
 // Work on as many threads as the caller says.
-#pragma once
+#ifndef CMC_CORE_THREADS_H_
+#define CMC_CORE_THREADS_H_
 
 #include <functional>
 #include <memory>
 
-#include "core/types.h"
+#include "cmc_core/types.h"
 
 namespace cmc::core {
 
@@ -30,3 +31,5 @@ class Threads {
 };
 
 }  // namespace cmc::core
+
+#endif  // CMC_CORE_THREADS_H_

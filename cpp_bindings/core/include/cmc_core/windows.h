@@ -1,12 +1,13 @@
 // Where windows stand, how they are weighted, and which of them hold nothing but one value.
-#pragma once
+#ifndef CMC_CORE_WINDOWS_H_
+#define CMC_CORE_WINDOWS_H_
 
 #include <array>
 #include <map>
 #include <optional>
 #include <vector>
 
-#include "core/types.h"
+#include "cmc_core/types.h"
 
 namespace cmc::core {
 
@@ -35,3 +36,5 @@ int LongestAxis(const Size3& size);
 Size3 RingSize(const Size3& size, const Size3& window);
 
 }  // namespace cmc::core
+
+#endif  // CMC_CORE_WINDOWS_H_

@@ -1,10 +1,11 @@
 // Intensity statistics of a volume in one streaming pass, and what they are for: normalising windows.
-#pragma once
+#ifndef CMC_CORE_INTENSITY_H_
+#define CMC_CORE_INTENSITY_H_
 
 #include <array>
 
-#include "core/threads.h"
-#include "core/types.h"
+#include "cmc_core/threads.h"
+#include "cmc_core/types.h"
 
 namespace cmc::core {
 
@@ -41,3 +42,5 @@ IntensityStatistics Statistics(const VolumeView& volume, const IntensityRule& ru
 void Normalise(float* values, Index count, const IntensityRule& rule, const IntensityStatistics& statistics);
 
 }  // namespace cmc::core
+
+#endif  // CMC_CORE_INTENSITY_H_

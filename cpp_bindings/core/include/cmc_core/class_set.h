@@ -1,10 +1,11 @@
 // Which classes matter in a part of the model grid.
-#pragma once
+#ifndef CMC_CORE_CLASS_SET_H_
+#define CMC_CORE_CLASS_SET_H_
 
 #include <array>
 
-#include "core/label_kernels.h"
-#include "core/ring.h"
+#include "cmc_core/label_kernels.h"
+#include "cmc_core/ring.h"
 
 namespace cmc::core {
 
@@ -31,3 +32,5 @@ void FindClasses(const LabelKernels& kernels, const RingView& ring, const GridBo
                  ClassSet* found);
 
 }  // namespace cmc::core
+
+#endif  // CMC_CORE_CLASS_SET_H_

@@ -1,13 +1,14 @@
 // The ring of open slices: windows are added to it, and slices that no later window touches are turned into labels.
-#pragma once
+#ifndef CMC_CORE_ACCUMULATOR_H_
+#define CMC_CORE_ACCUMULATOR_H_
 
 #include <cstdint>
 #include <memory>
 #include <memory_resource>
 #include <vector>
 
-#include "core/threads.h"
-#include "core/types.h"
+#include "cmc_core/threads.h"
+#include "cmc_core/types.h"
 
 namespace cmc::core {
 
@@ -61,3 +62,5 @@ class Accumulator {
 };
 
 }  // namespace cmc::core
+
+#endif  // CMC_CORE_ACCUMULATOR_H_

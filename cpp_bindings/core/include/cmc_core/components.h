@@ -1,11 +1,12 @@
 // Counting the connected pieces of a label.
-#pragma once
+#ifndef CMC_CORE_COMPONENTS_H_
+#define CMC_CORE_COMPONENTS_H_
 
 #include <cstdint>
 #include <memory_resource>
 #include <vector>
 
-#include "core/types.h"
+#include "cmc_core/types.h"
 
 namespace cmc::core {
 
@@ -16,3 +17,5 @@ std::vector<Index> CountComponents(const std::uint8_t* labels, const Size3& size
                                    std::pmr::memory_resource* memory = std::pmr::get_default_resource());
 
 }  // namespace cmc::core
+
+#endif  // CMC_CORE_COMPONENTS_H_

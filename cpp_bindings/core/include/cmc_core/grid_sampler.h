@@ -1,14 +1,15 @@
 // Sampling boxes of one grid from one volume, whether its axes run along the volume's or not.
-#pragma once
+#ifndef CMC_CORE_GRID_SAMPLER_H_
+#define CMC_CORE_GRID_SAMPLER_H_
 
 #include <memory_resource>
 #include <variant>
 
-#include "core/aligned_sampler.h"
-#include "core/oblique_sampler.h"
-#include "core/sampled_box.h"
-#include "core/threads.h"
-#include "core/types.h"
+#include "cmc_core/aligned_sampler.h"
+#include "cmc_core/oblique_sampler.h"
+#include "cmc_core/sampled_box.h"
+#include "cmc_core/threads.h"
+#include "cmc_core/types.h"
 
 namespace cmc::core {
 
@@ -29,3 +30,5 @@ class GridSampler {
 };
 
 }  // namespace cmc::core
+
+#endif  // CMC_CORE_GRID_SAMPLER_H_

@@ -1,11 +1,12 @@
 // How far voxels lie from the surface of a class.
-#pragma once
+#ifndef CMC_CORE_DISTANCE_H_
+#define CMC_CORE_DISTANCE_H_
 
 #include <cstdint>
 #include <memory_resource>
 #include <vector>
 
-#include "core/types.h"
+#include "cmc_core/types.h"
 
 namespace cmc::core {
 
@@ -19,3 +20,5 @@ std::vector<double> SquaredSurfaceDistances(
     const Index* points, Index count, std::pmr::memory_resource* memory = std::pmr::get_default_resource());
 
 }  // namespace cmc::core
+
+#endif  // CMC_CORE_DISTANCE_H_

@@ -1,10 +1,11 @@
 // Grids in patient space: the model grid of a volume, unions of extents, overlap, and how axes align.
-#pragma once
+#ifndef CMC_CORE_GEOMETRY_H_
+#define CMC_CORE_GEOMETRY_H_
 
 #include <array>
 #include <optional>
 
-#include "core/types.h"
+#include "cmc_core/types.h"
 
 namespace cmc::core {
 
@@ -55,3 +56,5 @@ bool BoxesOverlap(const Matrix4& affine_a, const Size3& size_a, const Matrix4& a
 std::optional<AxisMap> AlignAxes(const Matrix4& matrix, const Size3& size);
 
 }  // namespace cmc::core
+
+#endif  // CMC_CORE_GEOMETRY_H_

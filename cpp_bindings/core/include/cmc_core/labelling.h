@@ -1,17 +1,18 @@
 // From blended logits on the model grid to labels on the target grid, slab by slab.
-#pragma once
+#ifndef CMC_CORE_LABELLING_H_
+#define CMC_CORE_LABELLING_H_
 
 #include <cstdint>
 #include <memory>
 #include <memory_resource>
 #include <vector>
 
-#include "core/accumulator.h"
-#include "core/geometry.h"
-#include "core/raw_buffer.h"
-#include "core/ring.h"
-#include "core/threads.h"
-#include "core/types.h"
+#include "cmc_core/accumulator.h"
+#include "cmc_core/geometry.h"
+#include "cmc_core/raw_buffer.h"
+#include "cmc_core/ring.h"
+#include "cmc_core/threads.h"
+#include "cmc_core/types.h"
 
 namespace cmc::core {
 
@@ -84,3 +85,5 @@ std::unique_ptr<Labelling> MakeObliqueLabelling(const LabellingPlan& plan, const
 Index ObliqueLabellingBytes(const LabellingPlan& plan, const TargetView& target, int threads);
 
 }  // namespace cmc::core
+
+#endif  // CMC_CORE_LABELLING_H_

@@ -1,13 +1,14 @@
 // Sampling by the definition: one voxel after the other, all neighbours in double.
-#pragma once
+#ifndef CMC_TESTS_SAMPLING_REFERENCE_H_
+#define CMC_TESTS_SAMPLING_REFERENCE_H_
 
 #include <algorithm>
 #include <cmath>
 #include <vector>
 
-#include "core/geometry.h"
-#include "core/types.h"
-#include "scans.h"
+#include "cmc_core/geometry.h"
+#include "cmc_core/types.h"
+#include "cmc_tests/scans.h"
 
 namespace cmc::core {
 
@@ -75,3 +76,5 @@ inline double LargestDifference(const std::vector<float>& a, const std::vector<f
 }
 
 }  // namespace cmc::core
+
+#endif  // CMC_TESTS_SAMPLING_REFERENCE_H_

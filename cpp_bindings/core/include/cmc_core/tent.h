@@ -1,11 +1,12 @@
 // The tent kernel w(d) = max(0, 1 - |d| / h), normalised to sum 1, and its weights along one axis of an aligned grid.
-#pragma once
+#ifndef CMC_CORE_TENT_H_
+#define CMC_CORE_TENT_H_
 
 #include <utility>
 #include <vector>
 
-#include "core/geometry.h"
-#include "core/types.h"
+#include "cmc_core/geometry.h"
+#include "cmc_core/types.h"
 
 namespace cmc::core {
 
@@ -50,3 +51,5 @@ class TentAxis {
 };
 
 }  // namespace cmc::core
+
+#endif  // CMC_CORE_TENT_H_

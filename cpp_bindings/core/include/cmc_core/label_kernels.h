@@ -1,8 +1,9 @@
 // The loops that blending and labelling spend their time in. They exist once for every processor and once for AVX2;
 // both give the same bits, since no lane is ever added to another.
-#pragma once
+#ifndef CMC_CORE_LABEL_KERNELS_H_
+#define CMC_CORE_LABEL_KERNELS_H_
 
-#include "core/types.h"
+#include "cmc_core/types.h"
 
 namespace cmc::core {
 
@@ -83,3 +84,5 @@ const LabelKernels& FindLabelKernels();
 const LabelKernels& PlainLabelKernels();
 
 }  // namespace cmc::core
+
+#endif  // CMC_CORE_LABEL_KERNELS_H_

@@ -1,5 +1,6 @@
 // Grids that lie anywhere, scans of any type and layout, and memory that is counted.
-#pragma once
+#ifndef CMC_TESTS_SCANS_H_
+#define CMC_TESTS_SCANS_H_
 
 #include <algorithm>
 #include <array>
@@ -11,8 +12,8 @@
 #include <type_traits>
 #include <vector>
 
-#include "core/geometry.h"
-#include "core/types.h"
+#include "cmc_core/geometry.h"
+#include "cmc_core/types.h"
 
 namespace cmc::core {
 
@@ -207,3 +208,5 @@ class CountedMemory : public std::pmr::memory_resource {
 };
 
 }  // namespace cmc::core
+
+#endif  // CMC_TESTS_SCANS_H_

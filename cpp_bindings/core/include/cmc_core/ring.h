@@ -1,9 +1,10 @@
 // The open slices of a model grid as they lie in memory.
-#pragma once
+#ifndef CMC_CORE_RING_H_
+#define CMC_CORE_RING_H_
 
 #include <array>
 
-#include "core/types.h"
+#include "cmc_core/types.h"
 
 namespace cmc::core {
 
@@ -48,3 +49,5 @@ inline std::array<RingPart, 2> SplitBox(const RingView& ring, const GridBox& box
 }
 
 }  // namespace cmc::core
+
+#endif  // CMC_CORE_RING_H_

@@ -1,5 +1,6 @@
 // Reading the stored voxels of a scan, whatever their type and layout.
-#pragma once
+#ifndef CMC_CORE_VOXELS_H_
+#define CMC_CORE_VOXELS_H_
 
 #include <cmath>
 #include <cstddef>
@@ -7,8 +8,8 @@
 #include <cstring>
 #include <stdexcept>
 
-#include "core/geometry.h"
-#include "core/types.h"
+#include "cmc_core/geometry.h"
+#include "cmc_core/types.h"
 
 namespace cmc::core {
 
@@ -94,3 +95,5 @@ inline Matrix4 PositionMap(const VolumeView& volume, const Matrix4& affine_mm) {
 }
 
 }  // namespace cmc::core
+
+#endif  // CMC_CORE_VOXELS_H_

@@ -1,5 +1,6 @@
 // From numpy arrays and tuples to the core's types.
-#pragma once
+#ifndef CMC_PYTHON_CONVERT_H_
+#define CMC_PYTHON_CONVERT_H_
 
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
@@ -12,8 +13,8 @@
 #include <tuple>
 #include <vector>
 
-#include "core/intensity.h"
-#include "core/types.h"
+#include "cmc_core/intensity.h"
+#include "cmc_core/types.h"
 
 namespace cmc::python {
 
@@ -56,3 +57,5 @@ void BindAccumulator(nb::module_& module);
 void BindDistance(nb::module_& module);
 
 }  // namespace cmc::python
+
+#endif  // CMC_PYTHON_CONVERT_H_

@@ -1,14 +1,15 @@
 // Sampling on a grid whose axes run along the source's.
-#pragma once
+#ifndef CMC_CORE_ALIGNED_SAMPLER_H_
+#define CMC_CORE_ALIGNED_SAMPLER_H_
 
 #include <array>
 #include <memory_resource>
 
-#include "core/geometry.h"
-#include "core/sampled_box.h"
-#include "core/tent.h"
-#include "core/threads.h"
-#include "core/types.h"
+#include "cmc_core/geometry.h"
+#include "cmc_core/sampled_box.h"
+#include "cmc_core/tent.h"
+#include "cmc_core/threads.h"
+#include "cmc_core/types.h"
 
 namespace cmc::core {
 
@@ -45,3 +46,5 @@ class AlignedSampler {
 };
 
 }  // namespace cmc::core
+
+#endif  // CMC_CORE_ALIGNED_SAMPLER_H_

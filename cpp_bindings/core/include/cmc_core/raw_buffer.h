@@ -1,5 +1,6 @@
 // Memory that is not touched before it is used.
-#pragma once
+#ifndef CMC_CORE_RAW_BUFFER_H_
+#define CMC_CORE_RAW_BUFFER_H_
 
 #include <cstddef>
 #include <memory_resource>
@@ -66,3 +67,5 @@ class RawBuffer {
 };
 
 }  // namespace cmc::core
+
+#endif  // CMC_CORE_RAW_BUFFER_H_
