@@ -183,9 +183,8 @@ void AlignedSampler::Sample(const GridBox& box, const Destination& out, const Fi
       stride *= end - begin;
     }
     float* sums = scratch.data() + thread * scratch_size;
-    WithType(volume_.dtype, [&](auto type) {
-      Reduce<typename decltype(type)::Stored>(block, finish.background, sums);
-    });
+    WithType(volume_.dtype,
+             [&](auto type) { Reduce<typename decltype(type)::Stored>(block, finish.background, sums); });
     finish(sums, Count(stored.size));
     out.Store(stored, sums, strides);
   });

@@ -155,8 +155,8 @@ class Counter {
 
 }  // namespace
 
-std::vector<Index> CountComponents(const std::uint8_t* labels, const Size3& size, const Size3& strides,
-                                   int num_classes, std::pmr::memory_resource* memory) {
+std::vector<Index> CountComponents(const std::uint8_t* labels, const Size3& size, const Size3& strides, int num_classes,
+                                   std::pmr::memory_resource* memory) {
   if (num_classes < 1 || num_classes > 256) throw std::invalid_argument("components: 1 to 256 classes are possible");
   if (size[0] < 1 || size[1] < 1 || size[2] < 1) throw std::invalid_argument("components: no voxels");
   const auto [fast, middle, slow] = MemoryOrder(size, strides);

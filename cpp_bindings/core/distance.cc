@@ -98,8 +98,8 @@ bool MeasureRow(const Mask& mask, Index y, Index z, double step, double* row) {
 }  // namespace
 
 std::vector<double> SquaredSurfaceDistances(const std::uint8_t* labels, const Size3& size, const Size3& strides,
-                                            std::uint8_t label, const Point3& spacing, const Index* points,
-                                            Index count, std::pmr::memory_resource* memory) {
+                                            std::uint8_t label, const Point3& spacing, const Index* points, Index count,
+                                            std::pmr::memory_resource* memory) {
   for (int axis = 0; axis < 3; ++axis) {
     if (size[axis] < 1) throw std::invalid_argument("surface distances: no voxels");
     if (!(spacing[axis] > 0.0) || spacing[axis] == kFar) {
@@ -115,10 +115,8 @@ std::vector<double> SquaredSurfaceDistances(const std::uint8_t* labels, const Si
   if (count == 0) return nearest;
   const std::array<int, 3> order = MemoryOrder(size, strides);
   const auto [fast, middle, slow] = order;
-  const Mask mask{labels,
-                  {size[fast], size[middle], size[slow]},
-                  {strides[fast], strides[middle], strides[slow]},
-                  label};
+  const Mask mask{
+      labels, {size[fast], size[middle], size[slow]}, {strides[fast], strides[middle], strides[slow]}, label};
   std::pmr::vector<double> plane(mask.size[0] * mask.size[1], memory);
   Envelope envelope(mask.size[1], spacing[middle], memory);
   for (Index z = 0; z < mask.size[2]; ++z) {

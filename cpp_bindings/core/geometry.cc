@@ -30,8 +30,8 @@ double Length(const Point3& a) { return std::sqrt(Dot(a, a)); }
 Point3 Transform(const Matrix4& matrix, const Point3& point) {
   Point3 out{};
   for (int row = 0; row < 3; ++row) {
-    out[row] = At(matrix, row, 0) * point[0] + At(matrix, row, 1) * point[1] +
-                                         At(matrix, row, 2) * point[2] + At(matrix, row, 3);
+    out[row] = At(matrix, row, 0) * point[0] + At(matrix, row, 1) * point[1] + At(matrix, row, 2) * point[2] +
+               At(matrix, row, 3);
   }
   return out;
 }

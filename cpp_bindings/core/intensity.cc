@@ -197,10 +197,11 @@ Tally TallySlab(const VolumeView& volume, const Layout& layout, const Sieve& sie
           ReadRow<T>(place, layout.strides[0], count, scaling, 0.0f, values + row * count);
         }
         const float border = sieve.border;
-        const Index found =
-            sieve.has_border
-                ? AddValues(values, taken * count, sieve, [border](float v) { return v != border; }, &tally)
-                : AddValues(values, taken * count, sieve, [](float v) { return v > 0.0f; }, &tally);
+        const Index found = sieve.has_border
+                                ? AddValues(
+                                      values, taken * count, sieve, [border](float v) { return v != border; }, &tally)
+                                : AddValues(
+                                      values, taken * count, sieve, [](float v) { return v > 0.0f; }, &tally);
         if (found == 0) continue;
         for (Index row = 0; row < taken; ++row) {
           GrowBox(values + row * count, count, {x, y + row, z}, sieve, &tally);
@@ -325,9 +326,8 @@ IntensityStatistics StatisticsOf(const VolumeView& volume, const IntensityRule& 
 
 IntensityStatistics Statistics(const VolumeView& volume, const IntensityRule& rule, Threads& threads) {
   CheckVolume(volume);
-  return WithType(volume.dtype, [&](auto type) {
-    return StatisticsOf<typename decltype(type)::Stored>(volume, rule, threads);
-  });
+  return WithType(volume.dtype,
+                  [&](auto type) { return StatisticsOf<typename decltype(type)::Stored>(volume, rule, threads); });
 }
 
 void Normalise(float* values, Index count, const IntensityRule& rule, const IntensityStatistics& statistics) {

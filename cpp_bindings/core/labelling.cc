@@ -39,8 +39,8 @@ std::unique_ptr<Labelling> MakeLabelling(const LabellingPlan& plan, const Target
 
 Index LabellingBytes(const LabellingPlan& plan, const TargetView& target, int threads) {
   const std::optional<AxisMap> map = AlignAxes(plan.matrix, target.size);
-  const Index own = map ? AlignedLabellingBytes(plan, *map, target, threads)
-                        : ObliqueLabellingBytes(plan, target, threads);
+  const Index own =
+      map ? AlignedLabellingBytes(plan, *map, target, threads) : ObliqueLabellingBytes(plan, target, threads);
   return own + LabelTally::Bytes(plan.num_classes, threads);
 }
 

@@ -167,8 +167,8 @@ class AlignedLabelling final : public Labelling {
     Tap* tap = taps_.data();
     for (int m = 0; m < 3; ++m) {
       axis_taps_[m] = tap;
-      const int t = static_cast<int>(std::find(map.target_axis.begin(), map.target_axis.end(), m) -
-                                     map.target_axis.begin());
+      const int t =
+          static_cast<int>(std::find(map.target_axis.begin(), map.target_axis.end(), m) - map.target_axis.begin());
       const Axis& axis = shape_.axes[m];
       for (Index i = 0; i < axis.count; ++i) {
         const double exact = map.Position(t, map.scale[t] < 0.0 ? axis.count - 1 - i : i);

@@ -97,9 +97,7 @@ std::int32_t LowerIndex(double position, std::int32_t last) {
   return std::min(static_cast<std::int32_t>(position * (1.0 / kMicro)), last);
 }
 
-double RoundAndClip(double position, double limit) {
-  return std::clamp((position + kToWhole) - kToWhole, 0.0, limit);
-}
+double RoundAndClip(double position, double limit) { return std::clamp((position + kToWhole) - kToWhole, 0.0, limit); }
 
 class ObliqueLabelling final : public Labelling {
  public:
@@ -124,8 +122,8 @@ class ObliqueLabelling final : public Labelling {
   }
 
   void Write(const RingView& ring, Index base, Index until, bool last, Threads& threads) override {
-    const Range range = {written_, last ? std::numeric_limits<double>::infinity()
-                                        : static_cast<double>(until - 1) * kMicro};
+    const Range range = {written_,
+                         last ? std::numeric_limits<double>::infinity() : static_cast<double>(until - 1) * kMicro};
     tally_.Prepare(threads.count());
     while (static_cast<int>(scratch_.size()) < threads.count()) scratch_.emplace_back(shape_, memory_);
     std::array<std::int32_t, 3> last_lower;
@@ -256,8 +254,9 @@ class ObliqueLabelling final : public Labelling {
     const Index before_end = std::min(models.size[2], ring.size[2] - first);
     for (Index x = 0; x < models.size[0]; ++x) {
       for (Index y = 0; y < models.size[1]; ++y) {
-        const float* row = ring.data + (ring.Slot(0, models.start[0] + x) * ring.size[1] +
-                                        ring.Slot(1, models.start[1] + y)) * ring.size[2];
+        const float* row =
+            ring.data +
+            (ring.Slot(0, models.start[0] + x) * ring.size[1] + ring.Slot(1, models.start[1] + y)) * ring.size[2];
         // In the order of memory: what is written beyond a row's end is overwritten by the next.
         kernels_.pack(row + first, classes.offsets.data(), box.padded, before_end, values);
         if (before_end < models.size[2]) {

@@ -50,8 +50,8 @@ class Lookup {
     Index offset = 0;
     for (int axis = 0; axis < 3; ++axis) {
       const double* row = matrix_.data() + 4 * axis;
-      const double position = row[0] * static_cast<double>(x) + row[1] * static_cast<double>(y) +
-                              row[2] * static_cast<double>(z) + row[3];
+      const double position =
+          row[0] * static_cast<double>(x) + row[1] * static_cast<double>(y) + row[2] * static_cast<double>(z) + row[3];
       const Index index = NearestIndex(RoundPosition(position), volume_.size[axis]);
       if (index < 0) return nullptr;
       offset += index * volume_.strides[axis];

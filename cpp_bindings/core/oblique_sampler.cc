@@ -110,9 +110,7 @@ Size3 ObliqueSampler::Extent(const Size3& side) const {
   return extent;
 }
 
-Index ObliqueSampler::Scratch() const {
-  return Count(brick_) + voxels_ + (taps_[0] + taps_[1] + taps_[2]) * kMostSide;
-}
+Index ObliqueSampler::Scratch() const { return Count(brick_) + voxels_ + (taps_[0] + taps_[1] + taps_[2]) * kMostSide; }
 
 // Finds the source voxels that a brick may need; false if it lies wholly outside.
 bool ObliqueSampler::Locate(const GridBox& brick, Source* source) const {
@@ -269,9 +267,8 @@ void ObliqueSampler::Sample(const GridBox& box, const Destination& out, const Fi
     }
     brick.size = stored.size;
     float* values = scratch.data() + thread * scratch_size;
-    WithType(volume_.dtype, [&](auto type) {
-      SumBrick<typename decltype(type)::Stored>(brick, finish.background, values);
-    });
+    WithType(volume_.dtype,
+             [&](auto type) { SumBrick<typename decltype(type)::Stored>(brick, finish.background, values); });
     finish(values, Count(brick.size));
     out.Store(stored, values, {brick.size[1] * brick.size[2], brick.size[2], 1});
   });

@@ -15,7 +15,7 @@ namespace {
 // Which slices of which grid are sampled and held.
 struct Plan {
   int axis = 0;     // the ring runs along it
-  GridBox grid;         // the model grid, grown to hold every window
+  GridBox grid;     // the model grid, grown to hold every window
   Size3 ring{};     // voxels that are held: as many slices as a window has
   Size3 strides{};  // of the ring, in C order
 

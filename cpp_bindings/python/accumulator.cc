@@ -40,10 +40,10 @@ void BindAccumulator(nb::module_& module) {
           "__init__",
           [](Blend* self, MatrixArray grid_affine_mm, Size3 grid_size, ByteArray labels, ByteArray confidence,
              MatrixArray target_affine_mm, int num_classes, Size3 window, const std::vector<Size3>& starts) {
-            new (self) Blend{num_classes, window,
-                             core::Accumulator({ToMatrix(grid_affine_mm), grid_size},
-                                               ToTarget(labels, confidence, target_affine_mm), num_classes, window,
-                                               starts)};
+            new (self)
+                Blend{num_classes, window,
+                      core::Accumulator({ToMatrix(grid_affine_mm), grid_size},
+                                        ToTarget(labels, confidence, target_affine_mm), num_classes, window, starts)};
           },
           nb::arg("grid_affine_mm"), nb::arg("grid_size_vox"), nb::arg("labels"), nb::arg("confidence"),
           nb::arg("target_affine_mm"), nb::arg("num_classes"), nb::arg("window_vox"), nb::arg("starts"),

@@ -62,10 +62,9 @@ void BindSampling(nb::module_& module) {
             statistics.background = background;
             statistics.mean = mean;
             statistics.std = std;
-            new (self) Sampler{window,
-                               core::WindowSampler(ToVolume(stored, affine_mm, slope, intercept),
-                                                   {ToMatrix(grid_affine_mm), grid_size}, window, starts,
-                                                   ToRule(clip, scale), statistics)};
+            new (self) Sampler{window, core::WindowSampler(ToVolume(stored, affine_mm, slope, intercept),
+                                                           {ToMatrix(grid_affine_mm), grid_size}, window, starts,
+                                                           ToRule(clip, scale), statistics)};
           },
           nb::arg("stored"), nb::arg("affine_mm"), nb::arg("slope"), nb::arg("intercept"), nb::arg("grid_affine_mm"),
           nb::arg("grid_size_vox"), nb::arg("window_vox"), nb::arg("starts"), nb::arg("clip").none(), nb::arg("scale"),

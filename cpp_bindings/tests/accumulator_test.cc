@@ -53,8 +53,8 @@ TEST(Accumulator, TargetsOfManyBlocks) {
     for (int t = 0; t < 3; ++t) {
       problem.target_size[t] = static_cast<Index>(static_cast<double>(problem.grid.size[t]) / spacing) + 3;
     }
-    problem.target_affine = Affine(round / 3 % 2 == 0 ? Identity() : Rotation({0.2, -0.3, 0.1}),
-                                   {spacing, spacing * 1.01, spacing * 0.99});
+    problem.target_affine =
+        Affine(round / 3 % 2 == 0 ? Identity() : Rotation({0.2, -0.3, 0.1}), {spacing, spacing * 1.01, spacing * 0.99});
     Centre(&problem, {0.0, 0.0, 0.0});
     FillWindows(&problem, random, 2.0);
     const Result first = Label(problem, 2, Layout(round % 4));
@@ -110,9 +110,9 @@ TEST(Accumulator, ConfidentLogits) {
         for (Index x = 0; x < problem.window[0]; ++x) {
           for (Index y = 0; y < problem.window[1]; ++y) {
             for (Index z = 0; z < problem.window[2]; ++z) {
-              const double distance = std::hypot(static_cast<double>(start[0] + x) - 8.0 * c,
-                                                 static_cast<double>(start[1] + y) - 9.0,
-                                                 static_cast<double>(start[2] + z) - 3.0 * c);
+              const double distance =
+                  std::hypot(static_cast<double>(start[0] + x) - 8.0 * c, static_cast<double>(start[1] + y) - 9.0,
+                             static_cast<double>(start[2] + z) - 3.0 * c);
               const double noise = 0.2 * std::generate_canonical<double, 32>(random);
               logits[i++] = static_cast<float>((c == 0 ? 8.0 : 30.0 - 5.0 * distance) + noise);
             }
@@ -215,8 +215,7 @@ TEST(Accumulator, BytesAreThoseThatItTakes) {
         target.size = problem.target_size;
         target.strides = {1, target.size[0], target.size[0] * target.size[1]};
         target.affine_mm = problem.target_affine;
-        const Index bytes =
-            Accumulator::Bytes(problem.grid, target, classes, problem.window, problem.starts, threads);
+        const Index bytes = Accumulator::Bytes(problem.grid, target, classes, problem.window, problem.starts, threads);
         EXPECT_NEAR(static_cast<double>(memory.peak), static_cast<double>(bytes), 0.05 * static_cast<double>(bytes));
       }
     }

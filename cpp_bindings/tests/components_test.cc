@@ -40,8 +40,8 @@ std::vector<Index> CountByFilling(Scan<std::uint8_t>& labels, int num_classes) {
 }
 
 std::vector<Index> CountIn(const Scan<std::uint8_t>& labels, int num_classes, std::pmr::memory_resource* memory) {
-  return CountComponents(reinterpret_cast<const std::uint8_t*>(labels.view.data), labels.view.size,
-                         labels.view.strides, num_classes, memory);
+  return CountComponents(reinterpret_cast<const std::uint8_t*>(labels.view.data), labels.view.size, labels.view.strides,
+                         num_classes, memory);
 }
 
 std::vector<Index> CountIn(const Scan<std::uint8_t>& labels, int num_classes) {

@@ -43,7 +43,7 @@ TEST(LabelKernels, ConfidenceIsThatOfTheStandardLibrarysExponential) {
 TEST(LabelKernels, LogitsOfAnySizeStayFinite) {
   const float huge = 3e38F;
   std::vector<float> logits(3 * kChunk, 0.0F);
-  logits[0] = huge;                     // against 0 and -huge: their difference is beyond FP32
+  logits[0] = huge;  // against 0 and -huge: their difference is beyond FP32
   logits[2 * kChunk] = -huge;
   logits[kChunk + 1] = logits[1] = -huge;
   logits[2 * kChunk + 1] = -1e30F;
@@ -78,8 +78,8 @@ TEST_F(BothSets, Add) {
   EXPECT_EQ(sums[0], sums[1]);
   for (Index i = 0; i < 7 * 60; ++i) {
     const Index row = i / 60, column = i % 60;
-    EXPECT_EQ(sums[0][i], column < 43 ? before[i] + values[row * 50 + column] * ((0.7F * y[row]) * z[column])
-                                      : before[i]);
+    EXPECT_EQ(sums[0][i],
+              column < 43 ? before[i] + values[row * 50 + column] * ((0.7F * y[row]) * z[column]) : before[i]);
   }
 }
 

@@ -119,9 +119,9 @@ TEST(SampleLinear, StrongReduction) {
   for (const double angle : {0.0, 0.2}) {
     shape.angles = {angle, angle, 0};
     const Matrix4 window = MoveCentre(MakeAffine(shape), {2, 2, 2}, CentreOf(Identity(), scan.view.size));
-    EXPECT_LT(LargestDifference(Linear(scan.view, window, {2, 2, 2}, 3.0),
-                                LinearByTheBook(scan, window, {2, 2, 2}, 3.0)),
-              1e-3);
+    EXPECT_LT(
+        LargestDifference(Linear(scan.view, window, {2, 2, 2}, 3.0), LinearByTheBook(scan, window, {2, 2, 2}, 3.0)),
+        1e-3);
   }
 }
 
@@ -183,9 +183,9 @@ TEST(SampleLinear, AnAlmostAlignedGridIsTheAlignedOne) {
   EXPECT_EQ(Linear(scan.view, tilted, {8, 12, 12}, 0.0), Linear(scan.view, straight, {8, 12, 12}, 0.0));
   tilted[1] = 2e-4;
   EXPECT_NE(Linear(scan.view, tilted, {8, 12, 12}, 0.0), Linear(scan.view, straight, {8, 12, 12}, 0.0));
-  EXPECT_LT(LargestDifference(Linear(scan.view, tilted, {8, 12, 12}, 0.0),
-                              Linear(scan.view, straight, {8, 12, 12}, 0.0)),
-            0.02);
+  EXPECT_LT(
+      LargestDifference(Linear(scan.view, tilted, {8, 12, 12}, 0.0), Linear(scan.view, straight, {8, 12, 12}, 0.0)),
+      0.02);
 }
 
 TEST(SampleLinear, MemoryIsBounded) {

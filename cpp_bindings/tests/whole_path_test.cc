@@ -75,9 +75,8 @@ Found Label(const Matrix4& affine, int thread_count) {
   Accumulator accumulator(grid, target, kClasses, kWindow, starts);
   std::vector<Size3> ordered = starts;
   const int axis = LongestAxis(grid.size);
-  std::sort(ordered.begin(), ordered.end(), [axis](const Size3& a, const Size3& b) {
-    return a[axis] != b[axis] ? a[axis] < b[axis] : a < b;
-  });
+  std::sort(ordered.begin(), ordered.end(),
+            [axis](const Size3& a, const Size3& b) { return a[axis] != b[axis] ? a[axis] < b[axis] : a < b; });
   std::vector<float> window(static_cast<std::size_t>(Count(kWindow)));
   std::vector<float> logits(window.size() * kClasses);
   for (const Size3& start : ordered) {

@@ -55,8 +55,8 @@ TEST(WindowSampler, WindowsAreThoseSampledAlone) {
     scan.view.affine_mm = MakeAffine(dice.Grid(dice.Chance(0.5)));
     ModelGrid grid = MakeModelGrid(scan.view.affine_mm, scan.view.size, {2.0, 1.5, 1.8});
     if (round % 3 == 0) {  // the grid of another scan, at an angle to this one
-      grid.affine_mm = MoveCentre(MakeAffine(dice.Grid(true)), grid.size,
-                                  CentreOf(scan.view.affine_mm, scan.view.size));
+      grid.affine_mm =
+          MoveCentre(MakeAffine(dice.Grid(true)), grid.size, CentreOf(scan.view.affine_mm, scan.view.size));
     }
     if (*std::max_element(grid.size.begin(), grid.size.end()) > 60) continue;
     const Size3 window = dice.Size(1, 14);

@@ -35,8 +35,7 @@ class Accumulator {
   // outlive it; every voxel of them is written by Finish's end. Throws std::invalid_argument for num_classes outside
   // [2, 256] or an empty size.
   Accumulator(const ModelGrid& grid, const TargetView& target, int num_classes, const Size3& window,
-              const std::vector<Size3>& starts,
-              std::pmr::memory_resource* memory = std::pmr::get_default_resource());
+              const std::vector<Size3>& starts, std::pmr::memory_resource* memory = std::pmr::get_default_resource());
   ~Accumulator();
   Accumulator(const Accumulator&) = delete;
   Accumulator& operator=(const Accumulator&) = delete;

@@ -15,9 +15,9 @@ namespace cmc::core {
 // the label and touches, through a face, a voxel that has not, or the border of the grid. The axes are taken to be
 // orthogonal. The memory is that of a plane of doubles, whatever the depth. Throws std::invalid_argument for a point
 // outside the grid or a spacing that is not above 0.
-std::vector<double> SquaredSurfaceDistances(
-    const std::uint8_t* labels, const Size3& size, const Size3& strides, std::uint8_t label, const Point3& spacing,
-    const Index* points, Index count, std::pmr::memory_resource* memory = std::pmr::get_default_resource());
+std::vector<double> SquaredSurfaceDistances(const std::uint8_t* labels, const Size3& size, const Size3& strides,
+                                            std::uint8_t label, const Point3& spacing, const Index* points, Index count,
+                                            std::pmr::memory_resource* memory = std::pmr::get_default_resource());
 
 }  // namespace cmc::core
 

@@ -27,7 +27,7 @@ struct IntensityStatistics {
   double maximum = 0.0;
   bool finite = true;  // if not, the other figures are NaN
   double foreground_fraction = 0.0;
-  double foreground_mean = 0.0;  // raw, unclipped; of all voxels if there is no foreground
+  double foreground_mean = 0.0;     // raw, unclipped; of all voxels if there is no foreground
   std::array<Size3, 2> body_box{};  // half-open box of the foreground; the whole volume if there is none
 };
 

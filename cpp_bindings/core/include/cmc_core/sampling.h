@@ -21,8 +21,7 @@ namespace cmc::core {
 // down-sampling. Positions are rounded to 1e-6 voxel. Values are taken less `background`, which is added at the end, so
 // that the sampling blends into it beyond the outermost voxels.
 void SampleLinear(const VolumeView& volume, const Matrix4& window_affine_mm, const Size3& size, float background,
-                  float* out, Threads& threads,
-                  std::pmr::memory_resource* memory = std::pmr::get_default_resource());
+                  float* out, Threads& threads, std::pmr::memory_resource* memory = std::pmr::get_default_resource());
 
 // Nearest neighbour, for labels: the stored value whose voxel centre is nearest, the higher index on a tie, written in
 // the volume's own dtype; `background` points to one stored value for what lies outside. Slope and intercept are not

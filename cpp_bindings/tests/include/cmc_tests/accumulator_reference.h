@@ -263,8 +263,8 @@ inline std::vector<double> Trilinear(const std::vector<double>& field, const Siz
 // Compares every voxel: labels but for ties within 1e-5 or so, confidence but where it lies that near to a rounding.
 inline void Expect(const Problem& problem, const Result& found) {
   const std::vector<double> field = BlendByTheBook(problem);
-  const double largest = std::fabs(*std::max_element(
-      field.begin(), field.end(), [](double a, double b) { return std::fabs(a) < std::fabs(b); }));
+  const double largest = std::fabs(
+      *std::max_element(field.begin(), field.end(), [](double a, double b) { return std::fabs(a) < std::fabs(b); }));
   const double tolerance = 2e-6 * std::max(5.0, largest);
   const Matrix4 matrix = Multiply(Inverse(problem.grid.affine_mm), problem.target_affine);
   const Size3& size = problem.target_size;

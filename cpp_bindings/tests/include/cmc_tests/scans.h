@@ -78,8 +78,8 @@ inline Matrix4 MoveCentre(const Matrix4& affine_mm, const Size3& size, const Poi
 
 // The grid that begins at voxel `start` of another.
 inline Matrix4 MoveStart(const Matrix4& affine_mm, const Size3& start) {
-  const Point3 origin = Apply(affine_mm, {static_cast<double>(start[0]), static_cast<double>(start[1]),
-                                          static_cast<double>(start[2])});
+  const Point3 origin =
+      Apply(affine_mm, {static_cast<double>(start[0]), static_cast<double>(start[1]), static_cast<double>(start[2])});
   Matrix4 moved = affine_mm;
   for (int row = 0; row < 3; ++row) moved[4 * row + 3] = origin[row];
   return moved;
