@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from monai.transforms import Compose, Transform
+from monai.transforms.compose import Compose
+from monai.transforms.transform import Transform
 
 from cmc_sdk.bundle.manifest import IntensityRule
 from cmc_sdk.runtime.core import normalise, sample_window
@@ -61,6 +62,8 @@ class NormaliseWindow(Transform):
 
     def __call__(self, data: WindowJob) -> WindowJob:
         """Replace `image` by its normalised values."""
+        if data.image is None:
+            raise RuntimeError("NormaliseWindow comes after SampleWindow")
         return replace(data, image=normalise(data.image, rule=data.rule, statistics=data.scan.statistics))
 
 

@@ -161,6 +161,31 @@ def test_a_missing_channel_leaves_no_half_filled_folder(tmp_path):
     assert sorted(item.name for item in tmp_path.iterdir()) == ["dataset.json"]
 
 
+@pytest.mark.parametrize("label", [5, ["labelsTr/p1.nii.gz"], {"path": "labelsTr/p1.nii.gz"}])
+def test_a_label_that_is_no_path_is_refused(tmp_path, label):
+    training = [{"image": "imagesTr/p1.nii.gz", "label": label}]
+    with pytest.raises(DataError, match='an item of "training" has a label that is no path'):
+        import_decathlon(write_json(tmp_path, decathlon_document(training=training)))
+
+
+def test_a_surface_has_no_channels_and_is_refused(tmp_path):
+    nibabel = pytest.importorskip("nibabel")
+    (tmp_path / "imagesTr").mkdir()
+    nibabel.save(nibabel.GiftiImage(), tmp_path / "imagesTr" / "p1.gii")
+    training = [{"image": "imagesTr/p1.gii", "label": "labelsTr/p1.nii.gz"}]
+    path = write_json(tmp_path, decathlon_document(modality={"0": "a", "1": "b"}, training=training, test=[]))
+    with pytest.raises(DataError, match=r"p1\.gii holds no voxels"):
+        import_decathlon(path, channels_to=tmp_path / "channels")
+
+
+def test_a_channel_without_a_number_is_refused(tmp_path, nnunet):
+    with pytest.raises(DataError, match="channel 'first' has no number"):
+        import_decathlon(write_json(tmp_path, decathlon_document(modality={"first": "MRI"})))
+    write_json(nnunet, {**json.loads((nnunet / "dataset.json").read_text()), "channel_names": {"first": "CT"}})
+    with pytest.raises(DataError, match="channel 'first' has no number"):
+        import_nnunet(nnunet)
+
+
 @pytest.mark.parametrize("shares", [Shares(labelled=11), Shares(validation=5, test=5), Shares(labelled=0)])
 def test_more_than_there_is_cannot_be_dealt_out(tmp_path, shares):
     with pytest.raises(DataError, match="10 labelled patients cannot be dealt out"):
@@ -228,7 +253,7 @@ def test_nnunet_of_the_first_version(nnunet):
         ({"file_ending": ".nii"}, "imagesTr holds no CASE_0000.nii"),
     ],
 )
-def test_what_cannot_be_an_nnunet_study_is_refused(nnunet, change, part):
+def test_what_cannot_be_an_nnunet_data_set_is_refused(nnunet, change, part):
     write_json(nnunet, {**json.loads((nnunet / "dataset.json").read_text()), **change})
     with pytest.raises(DataError, match=part):
         import_nnunet(nnunet)

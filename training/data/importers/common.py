@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from cmc_sdk.bundle.manifest import IntensityRule, ModalitySpec
 from cmc_sdk.errors import DataError
@@ -16,7 +16,7 @@ from cmc_sdk.training.data.datalist import Case, Split
 from cmc_sdk.training.data.laterality import with_mirrors
 from cmc_sdk.training.data.randomness import random_generator
 
-__all__ = ["Shares", "assign_splits", "class_table", "modality_spec", "shared_name", "stem"]
+__all__ = ["Shares", "assign_splits", "channel_words", "class_table", "modality_spec", "shared_name", "stem"]
 
 _HU_CLIP = (-175.0, 250.0)  # the window of abdominal soft tissue that the released code trains with
 
@@ -76,7 +76,7 @@ def assign_splits(cases: Sequence[Case], *, shares: Shares) -> tuple[Case, ...]:
     return tuple(dealt)
 
 
-def class_table(labels: Any, *, source: Path) -> ClassTable:
+def class_table(labels: object, *, source: Path) -> ClassTable:
     """A class table from `{"0": "background", "1": "liver"}` or `{"background": 0, "liver": 1}`.
 
     Left and right classes that both occur become mirrors of each other.
@@ -108,6 +108,21 @@ def class_table(labels: Any, *, source: Path) -> ClassTable:
     return with_mirrors([names[value] for value in foreground])
 
 
+def channel_words(channels: Mapping[object, object], *, source: Path) -> list[str]:
+    """The words of `{"0": "CT", "1": "MR"}` in the order of their numbers.
+
+    Raises:
+        DataError: A channel without a number.
+    """
+    numbered: list[tuple[int, str]] = []
+    for key, word in channels.items():
+        try:
+            numbered.append((int(str(key)), str(word)))
+        except ValueError as error:
+            raise DataError(f"{source}: channel {key!r} has no number", mend="number the channels from 0") from error
+    return [word for _, word in sorted(numbered, key=lambda item: item[0])]
+
+
 def modality_spec(word: str) -> ModalitySpec:
     """A modality from another program's word: "CT" gets the HU rule, everything else z-scores."""
     name = re.sub(r"[^a-z0-9_-]+", "_", word.strip().lower()).strip("_") or "image"
@@ -116,7 +131,7 @@ def modality_spec(word: str) -> ModalitySpec:
     if name == "ct" or name.startswith("ct_"):
         return ModalitySpec(name=name[:32], dicom_modality="CT", intensity=IntensityRule(clip=_HU_CLIP, unit="HU"))
     is_mr = re.match(r"(mr|t1|t2|flair|adc|dwi|pd)", name) is not None
-    kind = "MR" if is_mr else "PT" if name in {"pet", "pt"} else "OT"
+    kind: Literal["MR", "PT", "OT"] = "MR" if is_mr else "PT" if name in {"pet", "pt"} else "OT"
     return ModalitySpec(name=name[:32], dicom_modality=kind)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -15,7 +16,15 @@ from cmc_sdk.imaging.volume import Volume
 from cmc_sdk.progress import Progress
 from cmc_sdk.training.data.datalist import Case, Datalist, Split
 from cmc_sdk.training.data.documents import read_document
-from cmc_sdk.training.data.importers.common import Shares, assign_splits, class_table, modality_spec, shared_name, stem
+from cmc_sdk.training.data.importers.common import (
+    Shares,
+    assign_splits,
+    channel_words,
+    class_table,
+    modality_spec,
+    shared_name,
+    stem,
+)
 
 __all__ = ["import_decathlon"]
 
@@ -42,7 +51,8 @@ def import_decathlon(
         progress: Called with ("splitting", done, total) while channels are written.
 
     Raises:
-        DataError: Missing, not JSON, not this layout, or 4-D images without `channels_to`.
+        DataError: Missing, not JSON, not this layout, an image that cannot be taken apart, or 4-D images without
+            `channels_to`.
         InputError: `channels_to` exists already.
     """
     file = Path(source)
@@ -51,7 +61,7 @@ def import_decathlon(
     modality = document.get("modality")
     if not isinstance(modality, dict) or not modality:
         raise DataError(f'{file}: "modality" is not a mapping of channels', mend="give a Decathlon dataset.json")
-    specs = tuple(modality_spec(str(modality[key])) for key in sorted(modality, key=int))
+    specs = tuple(modality_spec(word) for word in channel_words(modality, source=file))
     names = [spec.name for spec in specs]
     entries = [entry for key in ("training", "validation", "test") for entry in _entries(document, key, file)]
     channels = _Channels(base, names, file, channels_to)
@@ -71,7 +81,7 @@ def import_decathlon(
     )
 
 
-def _entries(document: dict[str, Any], key: str, file: Path) -> list[tuple[list[str], str | None, Split]]:
+def _entries(document: Mapping[str, object], key: str, file: Path) -> list[tuple[list[str], str | None, Split]]:
     entries: list[tuple[list[str], str | None, Split]] = []
     items = document.get(key, [])
     if not isinstance(items, list):
@@ -82,15 +92,15 @@ def _entries(document: dict[str, Any], key: str, file: Path) -> list[tuple[list[
         if not isinstance(images, list) or not images or not all(isinstance(path, str) for path in images):
             raise DataError(f'{file}: an item of "{key}" has no image path', mend="correct the item")
         if label is None or key == "test":
-            split: Split = "unlabelled"
-            label = None
+            entries.append((images, None, "unlabelled"))
+        elif isinstance(label, str):
+            entries.append((images, label, "labelled" if key == "training" else "validation"))
         else:
-            split = "labelled" if key == "training" else "validation"
-        entries.append((images, label, split))
+            raise DataError(f'{file}: an item of "{key}" has a label that is no path', mend="correct the item")
     return entries
 
 
-def _get(item: Any, key: str) -> Any:
+def _get(item: object, key: str) -> object:
     return item.get(key) if isinstance(item, dict) else None
 
 
@@ -130,15 +140,19 @@ class _Channels:
 
     def _split(self, path: Path, outputs: list[Path]) -> None:
         import nibabel
+        from nibabel.filebasedimages import ImageFileError
+        from nibabel.spatialimages import SpatialImage
 
         try:
             image = nibabel.load(path)
-            shape = tuple(image.shape)  # type: ignore[attr-defined]
-        except (OSError, nibabel.filebasedimages.ImageFileError) as error:
+        except (OSError, ImageFileError) as error:
             raise DataError(f"{path} cannot be read: {error}", mend="correct the path or replace the file") from error
+        if not isinstance(image, SpatialImage):
+            raise DataError(f"{path} holds no voxels", mend="correct the path or replace the file")
+        shape = tuple(image.shape)
         if len(shape) != 4 or shape[3] != len(outputs):
             raise DataError(f"{path}: its shape is {shape}, not (X, Y, Z, {len(outputs)})", mend='correct "modality"')
         for channel, output in enumerate(outputs):
             # A slice of the array proxy reads one channel, scaled to true values.
-            values = np.asarray(image.dataobj[..., channel], dtype=np.float32)  # type: ignore[attr-defined]
-            write_volume(Volume(values, np.asarray(image.affine, dtype=np.float64), name=str(path)), output)  # type: ignore[attr-defined]
+            values = np.asarray(image.dataobj[..., channel], dtype=np.float32)
+            write_volume(Volume(values, np.asarray(image.affine, dtype=np.float64), name=str(path)), output)

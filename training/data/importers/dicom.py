@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -50,7 +50,7 @@ class StudyRules(StrictModel):
 
     @field_validator("classes", mode="before")
     @classmethod
-    def _short_classes(cls, value: Any) -> Any:
+    def _short_classes(cls, value: object) -> object:
         return complete_classes(value) if isinstance(value, list | tuple) else value
 
     @model_validator(mode="after")
@@ -94,7 +94,7 @@ def load_study_rules(path: str | os.PathLike[str]) -> StudyRules:
     return checked_rules(document, what=f"rules {file}")
 
 
-def checked_rules(document: dict[str, Any], *, what: str) -> StudyRules:
+def checked_rules(document: Mapping[str, object], *, what: str) -> StudyRules:
     """Rules from a mapping.
 
     Raises:

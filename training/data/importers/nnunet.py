@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from cmc_sdk.errors import DataError
 from cmc_sdk.training.data.datalist import Case, Datalist, Split
 from cmc_sdk.training.data.documents import read_document
-from cmc_sdk.training.data.importers.common import Shares, assign_splits, class_table, modality_spec
+from cmc_sdk.training.data.importers.common import Shares, assign_splits, channel_words, class_table, modality_spec
 
 __all__ = ["import_nnunet"]
 
@@ -44,7 +45,7 @@ def import_nnunet(
     ending = str(document.get("file_ending", ".nii.gz"))
     if ending not in {".nii.gz", ".nii"}:
         raise DataError(f"{file}: files end in {ending}; only NIfTI is read", mend="convert them to .nii.gz")
-    specs = tuple(modality_spec(str(channels[key])) for key in sorted(channels, key=int))
+    specs = tuple(modality_spec(word) for word in channel_words(channels, source=file))
     names = [spec.name for spec in specs]
     cases: list[Case] = []
     parts: tuple[tuple[str, str, Split], ...] = (("imagesTr", "labelsTr", "labelled"), ("imagesTs", "labelsTs", "test"))
@@ -89,5 +90,5 @@ def _cases(folder: Path, names: list[str], ending: str) -> dict[str, dict[str, P
     return cases
 
 
-def _name(document: dict[str, Any], folder: Path) -> str:
+def _name(document: Mapping[str, object], folder: Path) -> str:
     return str(document.get("name") or folder.name)

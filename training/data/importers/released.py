@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from cmc_sdk.errors import DataError
 from cmc_sdk.pairing import CasePairing
@@ -68,7 +68,7 @@ def import_released(source: str | os.PathLike[str], *, pairing: CasePairing = "u
     )
 
 
-def _items(document: dict[str, Any], key: str, file: Path) -> list[dict[str, str]]:
+def _items(document: Mapping[str, object], key: str, file: Path) -> list[dict[str, str]]:
     items = document.get(key, [])
     if not isinstance(items, list) or not all(
         isinstance(item, dict) and all(isinstance(value, str) for value in item.values()) for item in items
