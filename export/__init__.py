@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cmc_sdk.export.bundle import export_bundle as export_bundle
@@ -24,7 +24,7 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module 'cmc_sdk.export' has no attribute {name!r}")
     # MONAI imports matplotlib, for notebooks, which writes into the home folder; without it MONAI is as good here.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +27,7 @@ from cmc_sdk.runtime.gate.golden import INDEX_PATH, GoldenCase, GoldenRun, encod
 from cmc_sdk.training.data import load_datalist
 from cmc_sdk.training.engine import Run, load_run
 from cmc_sdk.training.engine.torch_backend import TorchBackend
+from cmc_sdk.training.model import CMCNetwork
 from cmc_sdk.version import __version__
 
 __all__ = ["OnRefusal", "export_bundle", "export_network"]
@@ -107,7 +107,7 @@ def _with_min_overlap(spec: ModelSpec, min_overlap: float) -> ModelSpec:
 
 
 def export_network(
-    network: Any,
+    network: CMCNetwork,
     *,
     spec: ModelSpec,
     output: str | Path,
@@ -118,7 +118,7 @@ def export_network(
     cases: Sequence[ParityCase] = (),
     validated_subsets: Sequence[SubsetScore] = (),
     seen: dict[str, SeenRange] | None = None,
-    provenance: dict[str, Any] | None = None,
+    provenance: Mapping[str, object] | None = None,
     precisions: Sequence[Precision] = (),
     limits: GateLimits | None = None,
     backends: Sequence[BackendName] | None = None,
@@ -188,7 +188,7 @@ def export_network(
 
 
 def _gate_f32(
-    network: Any,
+    network: CMCNetwork,
     *,
     spec: ModelSpec,
     candidates: Mapping[str, Backend],
@@ -242,7 +242,7 @@ def _require_free(output: str | Path) -> None:
         raise InputError(f"{path}: its folder does not exist", mend=f"create {path.parent} first")
 
 
-def _require_fitting(network: Any, spec: ModelSpec) -> None:
+def _require_fitting(network: CMCNetwork, spec: ModelSpec) -> None:
     """A spec that does not describe the network would give a bundle that cannot run."""
     given = {
         "modalities": (tuple(network.modalities), spec.names),

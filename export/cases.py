@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import numpy.typing as npt
 
 from cmc_sdk.bundle.manifest import ModelSpec
 from cmc_sdk.export.parity import ParityCase
@@ -13,11 +14,15 @@ from cmc_sdk.imaging.volume import Volume
 from cmc_sdk.pairing import ScanPairing
 from cmc_sdk.runtime.core import model_grid, window_starts
 from cmc_sdk.training.data import Case, Datalist
+from cmc_sdk.training.data.datalist import Split
 
 __all__ = ["MAX_WINDOWS", "crop_volume", "real_cases"]
 
 MAX_WINDOWS = 27
 """A scan of more windows than this is cropped, so that the gate takes minutes and not hours."""
+
+Point = npt.NDArray[np.float64]
+"""(3,), RAS mm."""
 
 
 def real_cases(datalist: Datalist, *, spec: ModelSpec, count: int = 2) -> list[ParityCase]:
@@ -29,7 +34,7 @@ def real_cases(datalist: Datalist, *, spec: ModelSpec, count: int = 2) -> list[P
     Raises:
         DataError: A file cannot be read.
     """
-    splits = ("validation", "test", "labelled")
+    splits: tuple[Split, ...] = ("validation", "test", "labelled")
     pool = next((cases for cases in map(datalist.split, splits) if cases), ())
     chosen: list[Case] = []
     seen: set[str] = set()
@@ -64,26 +69,27 @@ def _extent(spec: ModelSpec) -> float:
     return 1.5 * max(step * size for step, size in zip(spec.grid.spacing_mm, spec.grid.window_vox, strict=True))
 
 
-def _centre_of(name: str, volume: Volume, centres: Mapping[str, np.ndarray | None], *, spec: ModelSpec) -> np.ndarray:
+def _centre_of(name: str, volume: Volume, centres: Mapping[str, Point | None], *, spec: ModelSpec) -> Point:
     """Where to crop: a registered case about one place in all its modalities."""
     known = {key: value for key, value in centres.items() if value is not None}
     if spec.pairing == "registered" and known:
         return next(iter(known.values()))
     if name in known:
         return known[name]
-    return volume.affine_mm[:3] @ np.array([*((size - 1) / 2 for size in volume.size_vox), 1.0])
+    middle: Point = volume.affine_mm[:3] @ np.array([*((size - 1) / 2 for size in volume.size_vox), 1.0])
+    return middle
 
 
-def _label_centre(label: Volume) -> np.ndarray | None:
+def _label_centre(label: Volume) -> Point | None:
     """Centre of the foreground in mm; None for an empty label."""
     indices = np.argwhere(label.stored > 0)
     if not len(indices):
         return None
-    centre: np.ndarray = label.affine_mm[:3, :3] @ indices.mean(axis=0) + label.affine_mm[:3, 3]
+    centre: Point = label.affine_mm[:3, :3] @ indices.mean(axis=0) + label.affine_mm[:3, 3]
     return centre
 
 
-def crop_volume(volume: Volume, *, centre_mm: np.ndarray, extent_mm: float) -> Volume:
+def crop_volume(volume: Volume, *, centre_mm: Point, extent_mm: float) -> Volume:
     """The part of a volume within a cube of `extent_mm` about a place, on the volume's own grid and geometry."""
     centre = np.linalg.solve(volume.affine_mm[:3, :3], centre_mm - volume.affine_mm[:3, 3])
     half = [extent_mm / 2 / step for step in volume.spacing_mm]

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from cmc_sdk.bundle.manifest import Manifest
 from cmc_sdk.bundle.precision import GateLimits, GatePass, Precision
@@ -34,17 +33,17 @@ class Draft:
         reports: For `parity.json`, by precision.
     """
 
-    fields: Mapping[str, Any]
+    fields: Mapping[str, object]
     graphs: tuple[ExportedGraph, ...] = ()
     gate: Mapping[str, GateLimits] = field(default_factory=dict)
     passes: tuple[GatePass, ...] = ()
-    reports: Mapping[str, Any] = field(default_factory=dict)
+    reports: Mapping[str, object] = field(default_factory=dict)
 
     def with_edition(self, precision: Precision, *, graphs: Sequence[ExportedGraph], limits: GateLimits) -> Draft:
         """With the graphs of one more edition, not yet passed."""
         return replace(self, graphs=(*self.graphs, *graphs), gate={**self.gate, precision: limits})
 
-    def passed(self, precision: Precision, *, backends: Sequence[BackendName], report: Mapping[str, Any]) -> Draft:
+    def passed(self, precision: Precision, *, backends: Sequence[BackendName], report: Mapping[str, object]) -> Draft:
         """With the passes of an edition and its figures."""
         passes = (GatePass(backend=backend, precision=precision) for backend in backends)
         return replace(self, passes=(*self.passes, *passes), reports={**self.reports, precision: report})

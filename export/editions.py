@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from cmc_sdk.bundle.manifest import ModelSpec
 from cmc_sdk.bundle.precision import DEFAULT_LIMITS, GateLimits, Precision
@@ -56,7 +55,7 @@ class Made:
 
     graphs: tuple[ExportedGraph, ...] = ()
     checks: Mapping[str, Backend] = field(default_factory=dict)
-    report: Mapping[str, Any] = field(default_factory=dict)
+    report: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,9 @@ from cmc_sdk.runtime.gate.case import ParityCase
 from cmc_sdk.runtime.gate.reference import BackendReference
 from cmc_sdk.runtime.gate.run import ParityReport
 from cmc_sdk.runtime.segmenter import Segmenter
+
+if TYPE_CHECKING:
+    import onnx
 
 __all__ = ["NodeDifference", "explain_difference", "first_difference"]
 
@@ -133,9 +136,11 @@ def _halve(before: Sequence[str], target: str, *, pair: _Pair, limit: float) -> 
     return found
 
 
-def _parents(tensor: str, *, maker: Mapping[str, Any], shared: set[str]) -> list[str]:
+def _parents(tensor: str, *, maker: Mapping[str, onnx.NodeProto], shared: set[str]) -> list[str]:
     """The nearest shared tensors that `tensor` is made from."""
-    found, todo, seen = [], list(maker[tensor].input), set()
+    found: list[str] = []
+    todo: list[str] = list(maker[tensor].input)
+    seen: set[str] = set()
     while todo:
         name = todo.pop(0)
         if name in seen or name not in maker:
@@ -148,7 +153,7 @@ def _parents(tensor: str, *, maker: Mapping[str, Any], shared: set[str]) -> list
     return found
 
 
-def _ancestors(tensor: str, *, maker: Mapping[str, Any], shared: set[str]) -> list[str]:
+def _ancestors(tensor: str, *, maker: Mapping[str, onnx.NodeProto], shared: set[str]) -> list[str]:
     """All shared tensors that `tensor` is made from, in the order of the graph."""
     seen: set[str] = set()
     todo = [tensor]
@@ -164,8 +169,8 @@ def _ancestors(tensor: str, *, maker: Mapping[str, Any], shared: set[str]) -> li
 class _Pair:
     """Two graphs, and how far their tensors of one name lie apart."""
 
-    reference: Any
-    candidate: Any
+    reference: onnx.ModelProto
+    candidate: onnx.ModelProto
     inputs: Mapping[str, Array]
     known: dict[str, float] = field(default_factory=dict)
 
@@ -176,7 +181,7 @@ class _Pair:
             self.known[tensor] = _relative(ours, theirs)
         return self.known[tensor]
 
-    def _compute(self, model: Any, tensor: str) -> npt.NDArray[Any]:
+    def _compute(self, model: onnx.ModelProto, tensor: str) -> npt.NDArray[np.generic]:
         import onnx
         import onnxruntime
 
@@ -192,11 +197,11 @@ class _Pair:
         options.log_severity_level = 4
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         wanted = {item.name: np.ascontiguousarray(self.inputs[item.name], np.float32) for item in session.get_inputs()}
-        found: npt.NDArray[Any] = session.run([tensor], wanted)[0]
+        found: npt.NDArray[np.generic] = session.run([tensor], wanted)[0]
         return found
 
 
-def _relative(ours: npt.NDArray[Any], theirs: npt.NDArray[Any]) -> float:
+def _relative(ours: npt.NDArray[np.generic], theirs: npt.NDArray[np.generic]) -> float:
     if ours.shape != theirs.shape or ours.dtype.kind != "f" or theirs.dtype.kind != "f" or not ours.size:
         return 0.0
     if not np.isfinite(theirs).all():
@@ -205,9 +210,9 @@ def _relative(ours: npt.NDArray[Any], theirs: npt.NDArray[Any]) -> float:
         if not same:
             return float("inf")
     finite = np.isfinite(ours) & np.isfinite(theirs)
-    ours, theirs = ours[finite].astype(np.float32), theirs[finite].astype(np.float32)
-    scale = float(np.abs(ours).max(initial=0.0))
-    return float(np.abs(ours - theirs).max(initial=0.0)) / scale if scale else 0.0
+    known, given = ours[finite].astype(np.float32), theirs[finite].astype(np.float32)
+    scale = float(np.abs(known).max(initial=0.0))
+    return float(np.abs(known - given).max(initial=0.0)) / scale if scale else 0.0
 
 
 class _Worst:
@@ -247,9 +252,11 @@ class _Worst:
         encoded: Mapping[str, Array],
         window: Array,
     ) -> Array:
-        given = {"features": features, "presence": presence, "encoded": encoded, "window": window}
-        expected = self._reference.decode(modality, **given)
-        worst = _relative(expected, self._candidate.decode(modality, **given))
+        expected, given = (
+            backend.decode(modality, features=features, presence=presence, encoded=encoded, window=window)
+            for backend in (self._reference, self._candidate)
+        )
+        worst = _relative(expected, given)
         inputs = {f"features_{name}": array for name, array in features.items()}
         inputs |= {name: array for name, array in encoded.items() if name != "features"}
         self._keep(("decoder", modality), worst, {**inputs, "presence": presence, "window": window})

@@ -7,7 +7,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 import torch
 from torch import Tensor as TorchTensor
@@ -140,7 +140,13 @@ def _export_modality(network: CMCNetwork, modality: str, *, opset: int) -> list[
 
 
 def _export_part(
-    module: nn.Module, *, inputs: dict[str, TorchTensor], outputs: Sequence[str], part: Any, modality: str, opset: int
+    module: nn.Module,
+    *,
+    inputs: dict[str, TorchTensor],
+    outputs: Sequence[str],
+    part: Literal["encoder", "decoder"],
+    modality: str,
+    opset: int,
 ) -> ExportedGraph:
     path = f"graphs/f32/{part}_{modality}.onnx"
     content = export_module(module, inputs=inputs, outputs=outputs, opset=opset, name=path)

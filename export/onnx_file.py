@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
-from typing import Any
+from collections.abc import Iterable
 
 import onnx
 import torch
@@ -15,6 +15,9 @@ __all__ = ["MAX_BYTES", "inspect_graph", "normalisations", "tidy_graph"]
 
 MAX_BYTES = 2**31 - 1
 """Protobuf's limit for one message, weights included."""
+
+Described = onnx.ModelProto | onnx.GraphProto | onnx.NodeProto | onnx.TensorProto | onnx.ValueInfoProto
+"""What carries notes."""
 
 _AS_ONE_OP = {
     "aten.layer_norm.default": "LayerNormalization",
@@ -101,7 +104,8 @@ def _scoped_name(node: onnx.NodeProto) -> str:
     return f"{module}/{name}" if module else name
 
 
-def _forget(message: Any) -> None:
+def _forget(message: Described) -> None:
+    """Drop the tracer's notes."""
     message.doc_string = ""
     del message.metadata_props[:]
 
@@ -141,7 +145,7 @@ def inspect_graph(
     return _shapes(model.graph.input, name=name), _shapes(model.graph.output, name=name)
 
 
-def _shapes(values: Any, *, name: str) -> dict[str, tuple[int | None, ...]]:
+def _shapes(values: Iterable[onnx.ValueInfoProto], *, name: str) -> dict[str, tuple[int | None, ...]]:
     shapes: dict[str, tuple[int | None, ...]] = {}
     for value in values:
         tensor = value.type.tensor_type

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from pathlib import PurePosixPath, PureWindowsPath
-from typing import Any
 
 from cmc_sdk.training.engine import Run
 from cmc_sdk.training.engine.run_folder import datalist_sha256
@@ -12,20 +11,19 @@ from cmc_sdk.training.engine.run_folder import datalist_sha256
 __all__ = ["provenance_of"]
 
 
-def provenance_of(run: Run) -> dict[str, Any]:
+def provenance_of(run: Run) -> dict[str, object]:
     """What the run says of itself, with the names of files and not the folders of whoever trained it."""
-    known: dict[str, Any] = {
+    known: dict[str, object] = {
         "method": run.config.method,
         "seed": run.config.seed,
         "config": run.config.model_dump(mode="json"),
         **run.summary.get("provenance", {}),
     }
     known.setdefault("datalist_sha256", datalist_sha256(run.datalist))
-    stripped: dict[str, Any] = _without_folders(known)
-    return stripped
+    return {key: _without_folders(value) for key, value in known.items()}
 
 
-def _without_folders(value: Any) -> Any:
+def _without_folders(value: object) -> object:
     if isinstance(value, dict):
         return {key: _without_folders(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

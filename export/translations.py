@@ -3,41 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from onnx import numpy_helper
+from onnx import TensorProto, numpy_helper
 from onnxscript import opset18 as op
+from onnxscript.onnx_types import FLOAT
 
 __all__ = ["TRANSLATIONS"]
 
 LARGEST_BIN = 8
 """Voxels along one axis that are averaged at once: sums of 8³ stay exact to a few units in the last place."""
 
+Symbol: TypeAlias = Any
+"""A tensor that is being traced: what onnxscript's ops give and take has no type of its own that they all agree on."""
 
-def _logaddexp(self: Any, other: Any) -> Any:
+
+def _logaddexp(self: Symbol, other: Symbol) -> Symbol:
     """log(e^a + e^b) = max + log(1 + e^−|a−b|).
 
     torch 2.13 writes log(exp(a) + exp(b)), which is infinite from a = 89 on and −inf from −104 down, well inside
     the range of attention logits.
     """
     difference = op.Abs(op.Sub(self, other))
-    one = op.CastLike(op.Constant(value_float=1.0), difference)
+    number: FLOAT = op.Constant(value_float=1.0)
+    one = op.CastLike(number, difference)
     return op.Add(op.Max(self, other), op.Log(op.Add(one, op.Exp(op.Neg(difference)))))
 
 
 def _instance_norm(
-    input: Any,
-    weight: Any,
-    bias: Any,
-    running_mean: Any,
-    running_var: Any,
+    input: Symbol,
+    weight: Symbol,
+    bias: Symbol,
+    running_mean: Symbol,
+    running_var: Symbol,
     use_input_stats: bool,
     momentum: float,
     eps: float,
     cudnn_enabled: bool,
-) -> Any:
+) -> Symbol:
     """Statistics in stages, means of means, where InstanceNormalization adds up all voxels one after another in FP32.
 
     That operator is a thousand times less exact than torch where much of a window is one value, such as the air around
@@ -66,7 +71,7 @@ def _instance_norm(
     return normalised if bias is None else op.Add(normalised, op.Unsqueeze(bias, _axes(size)))
 
 
-def _scaled_channel(values: Any) -> tuple[Any, Any]:
+def _scaled_channel(values: Symbol) -> tuple[Symbol, Symbol | None]:
     """(x, w) where `values` is one channel x (B, 1, …) times w (C, 1, …) plus a bias; else (values, None).
 
     Such is the way past the first block of a decoder. Its statistics are those of the one channel, and what a norm
@@ -82,7 +87,7 @@ def _scaled_channel(values: Any) -> tuple[Any, Any]:
     return source, op.Squeeze(kernel, _axes([1]))
 
 
-def _mean_from_corner(values: Any, size: Sequence[int]) -> Any:
+def _mean_from_corner(values: Symbol, size: Sequence[int]) -> Symbol:
     """(B, C, 1, …): the mean over all voxels; exactly their value where all have one."""
     bins = _bins(size)
     corner = _first(values, [1] * len(size))
@@ -95,7 +100,7 @@ def _mean_from_corner(values: Any, size: Sequence[int]) -> Any:
     return op.Add(corner, op.Add(within, beside))
 
 
-def _staged_mean(values: Any, size: Sequence[int]) -> Any:
+def _staged_mean(values: Symbol, size: Sequence[int]) -> Symbol:
     """(B, C, 1, …): mean over all voxels, over bins of equal size first."""
     while max(bins := _bins(size)) > 1:
         values, size = op.AveragePool(values, kernel_shape=bins, strides=bins), _pooled(size, bins)
@@ -113,21 +118,21 @@ def _pooled(size: Sequence[int], bins: Sequence[int]) -> list[int]:
     return [count // step for count, step in zip(size, bins, strict=True)]
 
 
-def _first(values: Any, count: Sequence[int]) -> Any:
+def _first(values: Symbol, count: Sequence[int]) -> Symbol:
     """The first voxels along every axis."""
     begin, end = (op.Constant(value=_int_tensor(ends)) for ends in ([0] * len(count), count))
     return op.Slice(values, begin, end, _axes(count, first=2))
 
 
-def _axes(size: Sequence[int], *, first: int = 1) -> Any:
+def _axes(size: Sequence[int], *, first: int = 1) -> Symbol:
     return op.Constant(value=_int_tensor(range(first, first + len(size))))
 
 
-def _int_tensor(values: Sequence[int] | range) -> Any:
+def _int_tensor(values: Sequence[int] | range) -> TensorProto:
     return numpy_helper.from_array(np.array(list(values), np.int64))
 
 
-TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
+TRANSLATIONS: dict[Callable[..., object], Callable[..., object]] = {
     torch.ops.aten.logaddexp.default: _logaddexp,
     torch.ops.aten.instance_norm.default: _instance_norm,
 }

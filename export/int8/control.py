@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from cmc_sdk.errors import ParityError
 from cmc_sdk.export.int8.harm import Harm, WindowLabels
 from cmc_sdk.export.int8.quantise import bypass, first_layers_of, layers_of, quantise, run_model
 from cmc_sdk.runtime.backends.base import Array, Backend
+
+if TYPE_CHECKING:
+    import openvino
 
 __all__ = ["MARGIN", "Controlled", "GraphTrial", "MixedBackend", "control"]
 
@@ -38,11 +41,11 @@ class GraphTrial:
     """
 
     graph: Graph
-    model: Any
+    model: openvino.Model
     inputs: Sequence[Mapping[str, Array]]
     keep: tuple[str, ...] = ()
     layers: int = 0
-    quantised: Any = None
+    quantised: openvino.Model | None = None
     ranked: tuple[str, ...] = field(default=(), repr=False)
 
     def build(self) -> None:
@@ -75,7 +78,7 @@ class Controlled:
 
     trials: tuple[GraphTrial, ...]
     harm: Harm
-    steps: tuple[Mapping[str, Any], ...]
+    steps: tuple[Mapping[str, object], ...]
 
 
 class MixedBackend:
@@ -89,7 +92,7 @@ class MixedBackend:
     name = "openvino"
     precision = "int8"
 
-    def __init__(self, reference: Backend, models: Mapping[tuple[str, str], tuple[Graph, Any]]) -> None:
+    def __init__(self, reference: Backend, models: Mapping[tuple[str, str], tuple[Graph, openvino.Model]]) -> None:
         from cmc_sdk.runtime.backends.openvino import import_openvino
 
         settings = {"INFERENCE_PRECISION_HINT": "f32", "EXECUTION_MODE_HINT": "ACCURACY"}
@@ -158,7 +161,7 @@ def control(
         trial.build()
         if progress is not None:
             progress(done + 1, len(trials))
-    steps: list[Mapping[str, Any]] = []
+    steps: list[Mapping[str, object]] = []
     while True:
         harm = labels.harm(_backend(trials, reference))
         steps.append({**_kept(trials), "flips": harm.flips, "dice": dict(harm.dice)})
@@ -186,7 +189,7 @@ def _backend(trials: Sequence[GraphTrial], reference: Backend) -> MixedBackend:
     )
 
 
-def _kept(trials: Sequence[GraphTrial]) -> dict[str, Any]:
+def _kept(trials: Sequence[GraphTrial]) -> dict[str, object]:
     return {"layers_in_f32": {trial.graph.path: len(trial.keep) for trial in trials}}
 
 

@@ -10,22 +10,25 @@ import io
 import tempfile
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from cmc_sdk.bundle.manifest import CalibratedRange, Graph
 from cmc_sdk.errors import BundleError
 from cmc_sdk.export.graphs import ExportedGraph
 from cmc_sdk.runtime.backends.openvino import import_openvino
 
+if TYPE_CHECKING:
+    import openvino
+
 __all__ = ["read_onnx", "write_ir"]
 
 
-def read_onnx(content: bytes) -> Any:
+def read_onnx(content: bytes) -> openvino.Model:
     """An ONNX file as OpenVINO's model."""
     return import_openvino().Core().read_model(io.BytesIO(content))
 
 
-def write_ir(model: Any, *, graph: Graph, calibrated: CalibratedRange | None = None) -> ExportedGraph:
+def write_ir(model: openvino.Model, *, graph: Graph, calibrated: CalibratedRange | None = None) -> ExportedGraph:
     """The int8 graph of a bundle: what the manifest says of it, and the bytes of both its files.
 
     The tools' notes about themselves are left out: they name versions and folders.

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cmc_sdk.errors import BackendError
 from cmc_sdk.runtime.backends.base import Array
 from cmc_sdk.runtime.backends.openvino import import_openvino
+
+if TYPE_CHECKING:
+    import openvino
 
 __all__ = ["QUANTISED", "bypass", "first_layers_of", "layers_of", "quantise", "run_model"]
 
@@ -27,7 +32,9 @@ _NO_VALUE = 1e30
 _MOVES = frozenset({"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Slice", "VariadicSplit", "Split"})
 
 
-def quantise(model: Any, *, inputs: Sequence[Mapping[str, Array]], keep: Sequence[str] = ()) -> Any:
+def quantise(
+    model: openvino.Model, *, inputs: Sequence[Mapping[str, Array]], keep: Sequence[str] = ()
+) -> openvino.Model:
     """A quantised copy of `model`.
 
     Args:
@@ -55,7 +62,7 @@ def quantise(model: Any, *, inputs: Sequence[Mapping[str, Array]], keep: Sequenc
     return quantised
 
 
-def _fence(model: Any) -> None:
+def _fence(model: openvino.Model) -> None:
     """Put a bound that no value reaches behind every layer that is computed in 8 bits.
 
     OpenVINO (2026.4) computes such a layer without its scale and multiplies by that later, where the next ops permit;
@@ -73,7 +80,7 @@ def _fence(model: Any) -> None:
                 taker.replace_source_output(bound.output(0))
 
 
-def layers_of(model: Any) -> list[str]:
+def layers_of(model: openvino.Model) -> list[str]:
     """Names of the layers whose input a quantised model rounds, in the order of computation."""
     return [
         node.get_friendly_name()
@@ -82,7 +89,7 @@ def layers_of(model: Any) -> list[str]:
     ]
 
 
-def first_layers_of(model: Any) -> list[str]:
+def first_layers_of(model: openvino.Model) -> list[str]:
     """Names of the layers that read the scan itself."""
     return [
         node.get_friendly_name()
@@ -92,7 +99,7 @@ def first_layers_of(model: Any) -> list[str]:
     ]
 
 
-def bypass(model: Any, *, layer: str) -> Any:
+def bypass(model: openvino.Model, *, layer: str) -> openvino.Model:
     """A copy of a quantised model in which one layer's inputs are no longer rounded, nor those of layers beside it that
     share them.
     """
@@ -106,7 +113,7 @@ def bypass(model: Any, *, layer: str) -> Any:
     return copied
 
 
-def _roundings(node: Any) -> list[Any]:
+def _roundings(node: openvino.Node) -> list[openvino.Node]:
     """Where what a layer takes is rounded: before it, or before ops that only move values."""
     found = []
     for index in range(node.get_input_size()):
@@ -116,7 +123,7 @@ def _roundings(node: Any) -> list[Any]:
     return found
 
 
-def _source(node: Any, index: int) -> Any:
+def _source(node: openvino.Node, index: int) -> openvino.Node:
     """Where what a layer takes comes from, before ops that only move values."""
     source = node.input_value(index).get_node()
     while source.get_type_name() in _MOVES:
@@ -124,7 +131,7 @@ def _source(node: Any, index: int) -> Any:
     return source
 
 
-def run_model(model: Any, *, inputs: Sequence[Mapping[str, Array]]) -> list[dict[str, Array]]:
+def run_model(model: openvino.Model, *, inputs: Sequence[Mapping[str, Array]]) -> list[dict[str, Array]]:
     """Outputs by name for each of `inputs`, computed as the runtime does: 8 bits where quantised, else FP32."""
     settings = {"INFERENCE_PRECISION_HINT": "f32", "EXECUTION_MODE_HINT": "ACCURACY"}
     request = import_openvino().Core().compile_model(model, "CPU", settings).create_infer_request()
@@ -135,19 +142,18 @@ def run_model(model: Any, *, inputs: Sequence[Mapping[str, Array]]) -> list[dict
     return found
 
 
-def _import_nncf() -> Any:
+def _import_nncf() -> ModuleType:
     """Import nncf so that it cannot report home: as openvino, it does without the package that does so."""
     import_openvino()
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     try:
-        import nncf
+        return importlib.import_module("nncf")
     except ImportError as error:
         raise BackendError("nncf is not installed", mend="pip install 'cmc-sdk[export]'") from error
-    return nncf
 
 
 @contextlib.contextmanager
-def _quiet(nncf: Any) -> Iterator[None]:
+def _quiet(nncf: ModuleType) -> Iterator[None]:
     """Without the library's notes, and without its bars, which it prints where results belong."""
     level = logging.getLogger("nncf").level
     nncf.set_log_level(logging.ERROR)

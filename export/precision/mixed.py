@@ -23,7 +23,8 @@ FP16_LARGEST = 65504.0
 FP16_NORMAL = 2.0**-14
 """Below this an FP16 value loses digits, and a device may take it for zero."""
 
-_FLOAT, _HALF = TensorProto.FLOAT, TensorProto.FLOAT16
+_FLOAT: int = TensorProto.FLOAT
+_HALF: int = TensorProto.FLOAT16
 _SUFFIX = {_FLOAT: "f32", _HALF: "fp16"}
 
 
@@ -116,7 +117,7 @@ class _Writer:
         self._view, self._wanted = view, wanted
         self._opset = next(item.version for item in view.model.opset_import if item.domain == "")
         self._nodes: list[onnx.NodeProto] = []
-        self._names = {(value.name, _FLOAT): value.name for value in view.model.graph.input}
+        self._names: dict[tuple[str, int], str] = {(value.name, _FLOAT): value.name for value in view.model.graph.input}
         self._made = {value.name: _FLOAT for value in view.model.graph.input}
         self._weights: dict[str, onnx.TensorProto] = {}
         self._mixed = Mixed(onnx.ModelProto())

@@ -77,7 +77,9 @@ class RoundedBackend:
 
     def __init__(self, graphs: list[tuple[Graph, onnx.ModelProto]], *, modalities: tuple[str, ...]) -> None:
         self.modalities = modalities
-        self._models = {(entry.part, entry.modality): (entry.path, model) for entry, model in graphs}
+        self._models: dict[tuple[str, str], tuple[str, onnx.ModelProto]] = {
+            (entry.part, entry.modality): (entry.path, model) for entry, model in graphs
+        }
         self._runs: dict[tuple[str, str], GraphRun] = {}
 
     def graph_content(self, part: str, modality: str) -> bytes:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -46,13 +47,13 @@ class Case(StrictModel):
 
     @field_validator("case", "patient", "centre", mode="before")
     @classmethod
-    def _text(cls, value: Any) -> Any:
+    def _text(cls, value: object) -> object:
         # YAML reads `patient: 12` as a number; identifiers are text.
         return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 class Datalist(StrictModel):
-    """A study's scans.
+    """A list of scans to train on and to test with.
 
     Args:
         name: What to call it.
@@ -73,7 +74,7 @@ class Datalist(StrictModel):
 
     @field_validator("classes", mode="before")
     @classmethod
-    def _short_classes(cls, value: Any) -> Any:
+    def _short_classes(cls, value: object) -> object:
         return complete_classes(value) if isinstance(value, list | tuple) else value
 
     @model_validator(mode="after")
@@ -167,10 +168,10 @@ def write_datalist(datalist: Datalist, path: str | os.PathLike[str]) -> Path:
     return file
 
 
-def complete_classes(items: list[Any] | tuple[Any, ...]) -> Any:
+def complete_classes(items: Sequence[object]) -> dict[str, object]:
     """Fill in the index and colour that a short list of classes leaves out; what is wrong is left to the schema."""
     palette = ClassTable.from_names([f"class {index}" for index in range(len(items))]).classes
-    completed: list[Any] = []
+    completed: list[object] = []
     for item, default in zip(items, palette, strict=True):
         fields = {"name": item} if isinstance(item, str) else item
         completed.append(

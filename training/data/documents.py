@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -13,7 +12,7 @@ from cmc_sdk.errors import DataError
 __all__ = ["read_document"]
 
 
-def read_document(file: Path, *, what: str) -> dict[str, Any]:
+def read_document(file: Path, *, what: str) -> dict[str, object]:
     """The mapping in a `.yaml`, `.yml` or `.json` file.
 
     Args:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
-from typing import Any, get_args
+from typing import get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 __all__ = ["schema_faults"]
+
+Place = tuple[int | str, ...]
+"""Where a complaint stands: keys and indices from the top of the document."""
 
 
 def schema_faults(error: ValidationError, *, model: type[BaseModel]) -> list[str]:
@@ -18,17 +22,17 @@ def schema_faults(error: ValidationError, *, model: type[BaseModel]) -> list[str
         error: What pydantic raised.
         model: The schema that was validated against.
     """
-    items = [dict(item) for item in error.errors()]
+    items = error.errors()
     # A tuple with a bad item is also reported as too short: the second complaint is only confusing.
     told = [item for item in items if not (item["type"] == "too_short" and _is_above(item["loc"], items))]
     return [_sentence(item, model) for item in told]
 
 
-def _is_above(loc: tuple[Any, ...], items: list[dict[str, Any]]) -> bool:
+def _is_above(loc: Place, items: list[ErrorDetails]) -> bool:
     return any(len(item["loc"]) > len(loc) and item["loc"][: len(loc)] == loc for item in items)
 
 
-def _sentence(item: dict[str, Any], model: type[BaseModel]) -> str:
+def _sentence(item: ErrorDetails, model: type[BaseModel]) -> str:
     path = _path(item["loc"])
     if item["type"] == "extra_forbidden":
         key = str(item["loc"][-1])
@@ -44,14 +48,14 @@ def _sentence(item: dict[str, Any], model: type[BaseModel]) -> str:
     return f"{path}: {message[:1].lower()}{message[1:]}{shown}"
 
 
-def _path(loc: tuple[Any, ...]) -> str:
+def _path(loc: Place) -> str:
     text = ""
     for part in loc:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
     return text.replace("classes.classes[", "classes[") or "the whole file"
 
 
-def _allowed(model: type[BaseModel], loc: tuple[Any, ...]) -> list[str]:
+def _allowed(model: type[BaseModel], loc: Place) -> list[str]:
     """The keys of the model that stands at `loc`, following its fields' annotations."""
     current: list[type[BaseModel]] = [model]
     for part in loc:
@@ -66,7 +70,7 @@ def _allowed(model: type[BaseModel], loc: tuple[Any, ...]) -> list[str]:
     return sorted({name for candidate in current for name in candidate.model_fields})
 
 
-def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+def _models(annotation: object) -> Iterator[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for argument in get_args(annotation):

@@ -6,7 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from monai.transforms import AdjustContrast, RandBiasField, RandGaussianNoise, ScaleIntensity, ShiftIntensity
+from monai.config.type_definitions import NdarrayOrTensor
+from monai.transforms.intensity.array import (
+    AdjustContrast,
+    RandBiasField,
+    RandGaussianNoise,
+    ScaleIntensity,
+    ShiftIntensity,
+)
 
 from cmc_sdk.training.data.config import IntensityAugmentation
 
@@ -62,10 +69,11 @@ def apply_intensity(window: FloatArray, *, parameters: IntensityParameters) -> F
 
     The order is bias field, gamma, scale, shift, noise: as in a scanner, noise comes last.
     """
-    image = window
+    image: NdarrayOrTensor = window
     if parameters.bias is not None:
         field = RandBiasField(degree=3, coeff_range=(-parameters.bias, parameters.bias), prob=1.0)
-        image = field.set_random_state(state=np.random.RandomState(parameters.bias_seed))(image)
+        field.set_random_state(state=np.random.RandomState(parameters.bias_seed))
+        image = field(image)
     if parameters.gamma is not None:
         image = AdjustContrast(gamma=parameters.gamma)(image)
     if parameters.scale is not None:
@@ -74,5 +82,6 @@ def apply_intensity(window: FloatArray, *, parameters: IntensityParameters) -> F
         image = ShiftIntensity(offset=parameters.shift)(image)
     if parameters.noise is not None:
         noise = RandGaussianNoise(prob=1.0, mean=0.0, std=parameters.noise, sample_std=False)
-        image = noise.set_random_state(state=np.random.RandomState(parameters.noise_seed))(image)
+        noise.set_random_state(state=np.random.RandomState(parameters.noise_seed))
+        image = noise(image)
     return np.asarray(image, dtype=np.float32)

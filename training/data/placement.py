@@ -109,14 +109,15 @@ def _body(scan: Scan, affine: npt.NDArray[np.float64], flip: bool) -> npt.NDArra
 def _same_body_position(centre: Vector, anchor: Scan, scan: Scan, window: tuple[int, int, int]) -> Vector:
     position = apply_affine(anchor.body_from_mm, centre)
     moved = np.linalg.solve(scan.body_from_mm[:, :3], position - scan.body_from_mm[:, 3])
-    return clamp_centre(moved, grid=scan.grid, window_vox=window)
+    return clamp_centre(np.asarray(moved, dtype=np.float64), grid=scan.grid, window_vox=window)
 
 
 def _body_box(scan: Scan, window: tuple[int, int, int]) -> tuple[Vector, Vector]:
     """The body box in voxels of the model grid, widened, and cut to the grid."""
     corners = np.array(list(product((0.0, 1.0), repeat=3)))
     corners_mm = np.linalg.solve(scan.body_from_mm[:, :3], (corners - scan.body_from_mm[:, 3]).T).T
-    on_grid = apply_affine(np.linalg.inv(scan.grid.affine_mm), corners_mm)
+    from_mm = np.asarray(np.linalg.inv(scan.grid.affine_mm), dtype=np.float64)
+    on_grid = apply_affine(from_mm, np.asarray(corners_mm, dtype=np.float64))
     margin = _MARGIN * np.asarray(window)
     size = np.asarray(scan.grid.size_vox, dtype=np.float64)
     lower = np.clip(on_grid.min(axis=0) + 0.5 - margin, 0.0, size)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from monai.transforms import Transform
+from monai.transforms.transform import Transform
 
 from cmc_sdk.bundle.manifest import ModalitySpec, ModelSpec
 from cmc_sdk.errors import DataError

@@ -90,7 +90,8 @@ def clamp_centre(centre_mm: Vector, *, grid: ModelGrid, window_vox: tuple[int, i
     """The nearest centre whose window lies on the grid, or contains it along axes where the window is longer."""
     window = np.asarray(window_vox, dtype=np.float64)
     room = np.asarray(grid.size_vox, dtype=np.float64) - window
-    start = apply_affine(np.linalg.inv(grid.affine_mm), centre_mm) - (window - 1) / 2
+    from_mm = np.asarray(np.linalg.inv(grid.affine_mm), dtype=np.float64)
+    start = apply_affine(from_mm, centre_mm) - (window - 1) / 2
     start = np.clip(start, np.minimum(room, 0.0), np.maximum(room, 0.0))
     return apply_affine(grid.affine_mm, start + (window - 1) / 2)
 

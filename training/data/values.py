@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +27,7 @@ class ValueFault:
     unsure: bool
 
 
-def hounsfield_fault(values: npt.NDArray[Any], *, low: float, high: float) -> ValueFault | None:
+def hounsfield_fault(values: npt.NDArray[np.floating], *, low: float, high: float) -> ValueFault | None:
     """Look at the values of a CT: air is near -1000 HU, soft tissue near 0 to 100, and bone above 200.
 
     Args:
@@ -67,7 +66,7 @@ def hounsfield_fault(values: npt.NDArray[Any], *, low: float, high: float) -> Va
     return None
 
 
-def foreground_fault(image: Volume, values: npt.NDArray[Any], *, rule: IntensityRule) -> ValueFault | None:
+def foreground_fault(image: Volume, values: npt.NDArray[np.floating], *, rule: IntensityRule) -> ValueFault | None:
     """Look whether the foreground, of which mean and deviation are taken, can be the body.
 
     Without a border of one value all that lies above 0 counts as foreground: right where background is 0 and noise,

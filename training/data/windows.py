@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from monai.data import CacheDataset, Dataset
+from monai.data.dataset import CacheDataset, Dataset
 
 from cmc_sdk.bundle.manifest import ModelSpec
 from cmc_sdk.errors import CmcError, ConfigError, DataError

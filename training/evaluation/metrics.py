@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -113,7 +112,7 @@ def score_organ(
     voxel_ml = abs(float(np.linalg.det(affine_mm[:3, :3]))) / 1000.0
     in_reference, in_predicted = int(reference.sum()), int(predicted.sum())
     shared = int(np.logical_and(reference, predicted).sum())
-    volumes: dict[str, Any] = {
+    volumes: dict[str, float] = {
         "false_positive_ml": (in_predicted - shared) * voxel_ml,
         "reference_ml": in_reference * voxel_ml,
         "predicted_ml": in_predicted * voxel_ml,
@@ -135,7 +134,7 @@ def score_organ(
     )
 
 
-def _as_classes(volume: Volume) -> npt.NDArray[Any]:
+def _as_classes(volume: Volume) -> npt.NDArray[np.integer]:
     """Label values as small integers, without a copy where they are."""
     values = volume.data  # `stored` itself where scaling is the identity
     return values if values.dtype.kind in "iu" else np.rint(values).astype(np.uint8)

@@ -6,9 +6,8 @@ import csv
 import json
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -127,10 +126,7 @@ def read_csv(path: str | os.PathLike[str]) -> list[Row]:
     with open(path, newline="", encoding="utf-8") as handle:
         for number, line in enumerate(csv.DictReader(handle), start=2):
             try:
-                values: dict[str, Any] = {field.name: line[field.name] for field in fields(Row)}
-                for name in _NUMBERS:
-                    values[name] = float(values[name])
-                rows.append(Row(**{**values, "seed": int(values["seed"]), "missed": values["missed"] == "true"}))
+                rows.append(_row(line))
             except (KeyError, TypeError, ValueError) as error:
                 raise DataError(f"{path}, line {number}: not a row of an evaluation ({error})") from error
     return rows
@@ -143,7 +139,7 @@ def write_json(rows: Sequence[Row], path: str | os.PathLike[str]) -> None:
         temporary.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def as_records(items: Iterable[Row | Summary]) -> list[dict[str, Any]]:
+def as_records(items: Iterable[Row | Summary]) -> list[dict[str, object]]:
     """Plain dictionaries with None for NaN."""
     return [
         {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in asdict(item).items()}
@@ -151,7 +147,27 @@ def as_records(items: Iterable[Row | Summary]) -> list[dict[str, Any]]:
     ]
 
 
-_NUMBERS = ("dice", "asd_mm", "hd95_mm", "nsd", "false_positive_ml", "reference_ml", "predicted_ml")
+def _row(line: Mapping[str, str]) -> Row:
+    """One line of a file, by column."""
+    return Row(
+        case=line["case"],
+        patient=line["patient"],
+        centre=line["centre"],
+        split=line["split"],
+        method=line["method"],
+        seed=int(line["seed"]),
+        organ=line["organ"],
+        modality=line["modality"],
+        presence=line["presence"],
+        dice=float(line["dice"]),
+        asd_mm=float(line["asd_mm"]),
+        hd95_mm=float(line["hd95_mm"]),
+        nsd=float(line["nsd"]),
+        false_positive_ml=float(line["false_positive_ml"]),
+        reference_ml=float(line["reference_ml"]),
+        predicted_ml=float(line["predicted_ml"]),
+        missed=line["missed"] == "true",
+    )
 
 
 def _summary(rows: Sequence[Row], key: tuple[str, str, str, str], organs: Sequence[str], *, seed: int) -> Summary:

@@ -185,7 +185,8 @@ def _holds(body: _Blob | _Tube, points: Points) -> npt.NDArray[np.intp]:
         box &= np.abs(points[axis] - centre[axis]) < reach
     near = np.flatnonzero(box)
     local = (body.axes / body.radii).T.astype(np.float32) @ (points[:, near] - centre[:, None])
-    return near[(local * local).sum(axis=0) < 1.0]
+    inside: npt.NDArray[np.bool_] = (local * local).sum(axis=0) < 1.0
+    return near[inside]
 
 
 def _tilt(degrees: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Writing a phantom study: patients, centres, splits, pairing, files and the data list."""
+"""Writing a phantom data list: patients, centres, splits, pairing, and files."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _FIELD_MM = (320.0, 240.0, 260.0)  # right-left, anterior-posterior, superior-in
 _CENTRE_MM = (0.0, 0.0, -5.0)
 
 
-class _Study(StrictModel):
+class _PhantomConfig(StrictModel):
     """The arguments of `make_phantom`, checked."""
 
     seed: int = 0
@@ -58,7 +58,7 @@ def make_phantom(
     spacing_mm: float = 5.0,
     progress: Progress | None = None,
 ) -> Path:
-    """Write a phantom study and return the path of its `datalist.yaml`.
+    """Write a phantom data list with its images and labels, and return the path of its `datalist.yaml`.
 
     Args:
         out_dir: A folder that does not exist yet; it appears whole or not at all.
@@ -94,14 +94,14 @@ def make_phantom(
     return final / "datalist.yaml"
 
 
-def _settings(**values: object) -> _Study:
+def _settings(**values: object) -> _PhantomConfig:
     try:
-        return _Study.model_validate(values)
+        return _PhantomConfig.model_validate(values)
     except ValidationError as error:
-        raise InputError(f"phantom: {'; '.join(schema_faults(error, model=_Study))}") from error
+        raise InputError(f"phantom: {'; '.join(schema_faults(error, model=_PhantomConfig))}") from error
 
 
-def _plan(config: _Study) -> Iterator[tuple[int, Split]]:
+def _plan(config: _PhantomConfig) -> Iterator[tuple[int, Split]]:
     counts: tuple[tuple[Split, int], ...] = (
         ("labelled", config.labelled),
         ("unlabelled", config.unlabelled),
@@ -115,7 +115,7 @@ def _plan(config: _Study) -> Iterator[tuple[int, Split]]:
             patient += 1
 
 
-def _datalist(config: _Study, cases: list[Case]) -> Datalist:
+def _datalist(config: _PhantomConfig, cases: list[Case]) -> Datalist:
     return Datalist(
         name=f"phantom-{config.pairing}-{config.seed}",
         modalities=(
@@ -128,14 +128,15 @@ def _datalist(config: _Study, cases: list[Case]) -> Datalist:
     )
 
 
-def _write_patient(folder: Path, patient: int, split: Split, config: _Study) -> Case:
+def _write_patient(folder: Path, patient: int, split: Split, config: _PhantomConfig) -> Case:
     rng = random_generator(config.seed, step=patient, sample=0, purpose="phantom/anatomy")
     anatomy = draw_anatomy(rng)
     centre = CENTRES[patient % len(CENTRES)]
     name = f"patient{patient:03d}"
     # By turns over whole rounds of centres, so that no centre has one modality only.
     turn = MODALITIES[(patient + patient // len(CENTRES)) % 2]
-    images, labels = {}, {}
+    images: dict[str, Path] = {}
+    labels: dict[str, Path] = {}
     for modality in (turn,) if config.pairing == "unpaired" else MODALITIES:
         image, label = _scan(anatomy, modality=modality, patient=patient, centre=centre, config=config)
         file = f"{name}_{modality}.nii.gz"
@@ -148,7 +149,7 @@ def _write_patient(folder: Path, patient: int, split: Split, config: _Study) -> 
 
 
 def _scan(
-    anatomy: Anatomy, *, modality: Modality, patient: int, centre: Centre, config: _Study
+    anatomy: Anatomy, *, modality: Modality, patient: int, centre: Centre, config: _PhantomConfig
 ) -> tuple[Volume, Volume]:
     rng = random_generator(config.seed, step=patient, sample=0, purpose=f"phantom/{modality}")
     moved = config.pairing == "misaligned" and modality == "mr"

@@ -35,7 +35,7 @@ class Centre:
     Args:
         name: Its name.
         orientation: Voxel axes, as three letters.
-        spacing_mm: Relative to the study's spacing, by voxel axis R, A, S.
+        spacing_mm: Relative to the data list's mean spacing, by voxel axis R, A, S.
         ct_noise_hu: Standard deviation of the noise.
         ct_offset_hu: Calibration error.
         mr_scale: Signal of fat in stored units.
@@ -89,12 +89,18 @@ def render(
     noise = rng.standard_normal((2, *tissue.shape), dtype=np.float32)
     if modality == "ct":
         image += solid * texture * 8.0 + centre.ct_offset_hu + noise[0] * centre.ct_noise_hu
-        return np.clip(np.rint(image), -1024, 3071).astype(np.int16)
+        return _stored(image, lowest=-1024, highest=3071)
     image *= 1.0 + 0.08 * solid * texture
     image *= _shading(points_mm, strength=centre.mr_bias, rng=rng).reshape(tissue.shape)
     image = np.hypot(image + noise[0] * centre.mr_noise, noise[1] * centre.mr_noise)  # magnitude images: Rician
     image[binary_erosion(tissue == 0, iterations=1, border_value=1)] = 0.0  # scanners blank the air round the body
-    return np.clip(np.rint(image * centre.mr_scale * rng.uniform(0.8, 1.25)), 0, 32767).astype(np.int16)
+    return _stored(image * centre.mr_scale * rng.uniform(0.8, 1.25), lowest=0, highest=32767)
+
+
+def _stored(image: npt.NDArray[np.floating], *, lowest: int, highest: int) -> npt.NDArray[np.int16]:
+    """Rounded to whole numbers and cut to a range, as a scanner stores them."""
+    whole: npt.NDArray[np.floating] = np.clip(np.rint(image), lowest, highest)
+    return whole.astype(np.int16)
 
 
 def _shading(
