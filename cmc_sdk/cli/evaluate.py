@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 EPILOG = """\b
 Examples:
-  cmc evaluate liver.cmc study/datalist.yaml --trust trust.json --baseline --csv rows.csv
-  cmc evaluate runs/liver study/datalist.yaml --split validation --present ct+mr --present mr
+  cmc evaluate liver.cmc phantom/datalist.yaml --trust trust.json --baseline --csv rows.csv
+  cmc evaluate runs/liver phantom/datalist.yaml --split validation --present ct+mr --present mr
 """
 
 

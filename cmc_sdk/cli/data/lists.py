@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 SPLITS = ("labelled", "unlabelled", "validation", "test")
 
-CHECK_EPILOG = "Example: cmc data check study/datalist.yaml"
-PHANTOM_EPILOG = "Example: cmc data phantom study --labelled 8 --unlabelled 24 --pairing registered"
+CHECK_EPILOG = "Example: cmc data check phantom/datalist.yaml"
+PHANTOM_EPILOG = "Example: cmc data phantom phantom/ --labelled 8 --unlabelled 24 --pairing registered"
 IMPORT_EPILOG = """\b
 Examples:
   cmc data import released cmc_data_list_example.json -o amos.yaml
@@ -100,7 +100,7 @@ def phantom(
     seed: int,
     as_json: bool,
 ) -> None:
-    """Make a CT and MR phantom study of an abdomen in the new folder OUT, with its data list.
+    """Make CT and MR phantom scans of an abdomen in the new folder OUT, with their data list.
 
     Five organs whose anatomy varies by patient, four centres. No organ has an intensity of its own.
     """

@@ -71,7 +71,7 @@ def write_demo_page(
     counts = ", ".join(f"{count} {name}" for name, count in patients.items())
     body = [
         "<h1>cmc demo</h1>",
-        f'<p class="dim">A phantom study of {counts} patients. {escape(platform.processor() or platform.machine())}, '
+        f'<p class="dim">A phantom of {counts} patients. {escape(platform.processor() or platform.machine())}, '
         f"{sum(seconds.values()) / 60:.1f} minutes from nothing to this page.</p>",
         _table_section(rows, test=patients["test"]),
         _organ_section(rows),

@@ -37,7 +37,7 @@ FEW_PATIENTS = {"labelled": 2, "unlabelled": 2, "validation": 1, "test": 2}
 @click.option("--fast", is_flag=True, help="A minute instead of ten: shows that all parts run, not what they can do.")
 @json_option
 def command(output: Path, seed: int, fast: bool, as_json: bool) -> None:
-    """Make a phantom study, train on it, export, sign, verify, label a test patient and measure, on this CPU.
+    """Make a phantom, train on it, export, sign, verify, label a test patient and measure, on this CPU.
 
     Trains CMC and, for the same number of steps on the labelled cases alone, a supervised network to compare with.
     Ends with OUTPUT/report.html.

@@ -1,4 +1,4 @@
-"""A small phantom study that the tests of this folder share."""
+"""A small phantom data list that the tests of this folder share."""
 
 from __future__ import annotations
 
