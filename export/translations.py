@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from onnx import TensorProto, numpy_helper
 from onnxscript import opset18 as op
-from onnxscript.onnx_types import FLOAT
 
 __all__ = ["TRANSLATIONS"]
 
@@ -27,7 +26,7 @@ def _logaddexp(self: Symbol, other: Symbol) -> Symbol:
     the range of attention logits.
     """
     difference = op.Abs(op.Sub(self, other))
-    number: FLOAT = op.Constant(value_float=1.0)
+    number: Symbol = op.Constant(value_float=1.0)
     one = op.CastLike(number, difference)
     return op.Add(op.Max(self, other), op.Log(op.Add(one, op.Exp(op.Neg(difference)))))
 

@@ -37,12 +37,12 @@ def parse_json(data: bytes, *, name: str, max_bytes: int = MAX_BYTES) -> Any:
     if depth > MAX_DEPTH:
         raise _refusal(name, f"it is nested {depth} deep, more than {MAX_DEPTH}")
 
-    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        result = dict(items)
-        if len(result) != len(items):
-            seen: set[str] = set()
-            twice = next(key for key, _ in items if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-            raise _refusal(name, f"the key {twice!r} stands twice in one object")
+    def pairs(items: list[tuple[str, object]]) -> dict[str, object]:
+        result: dict[str, object] = {}
+        for key, value in items:
+            if key in result:
+                raise _refusal(name, f"the key {key!r} stands twice in one object")
+            result[key] = value
         return result
 
     def constant(word: str) -> NoReturn:

@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -27,7 +26,7 @@ def command() -> None:
 command.add_command(trust)
 
 
-def passphrase_options(function: Callable[..., Any]) -> Callable[..., Any]:
+def passphrase_options(function: Callable[..., object]) -> Callable[..., object]:
     """Add `--passphrase-file` and `--passphrase-env`; a passphrase itself is never a word of the command line."""
     file = click.option(
         "--passphrase-file",

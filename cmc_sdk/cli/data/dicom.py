@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import click
 
@@ -179,7 +179,7 @@ class _Letters:
         return self._known[kind, value]
 
 
-def _scan_document(found: DicomScan) -> dict[str, Any]:
+def _scan_document(found: DicomScan) -> dict[str, object]:
     letters = _Letters()
     return {
         "path": str(found.path),
@@ -198,7 +198,7 @@ def _scan_document(found: DicomScan) -> dict[str, Any]:
     }
 
 
-def _volume_document(volume: SeriesVolume, letters: _Letters) -> dict[str, Any]:
+def _volume_document(volume: SeriesVolume, letters: _Letters) -> dict[str, object]:
     return {
         "series_instance_uid": volume.series_instance_uid,
         "name": volume.name,
@@ -251,7 +251,7 @@ def _rules(
     return checked_rules(document, what="--modality")
 
 
-def _modality(text: str) -> dict[str, Any]:
+def _modality(text: str) -> dict[str, object]:
     name, equals, rest = text.partition("=")
     kind, _, words = rest.partition(":")
     if not (name and equals and kind):

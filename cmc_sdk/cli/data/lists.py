@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Literal, TypedDict, TypeVar, get_args
 
 import click
 
@@ -21,8 +21,20 @@ if TYPE_CHECKING:
     from cmc_sdk.training.data.datalist import Datalist
     from cmc_sdk.training.data.importers import Shares
 
-Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+Decorated = TypeVar("Decorated", bound=Callable[..., object])
 SPLITS = ("labelled", "unlabelled", "validation", "test")
+
+
+class _Summary(TypedDict):
+    """What a data list holds, in short."""
+
+    name: str
+    pairing: CasePairing
+    modalities: list[str]
+    classes: list[str]
+    cases: dict[str, int]
+    centres: list[str]
+
 
 CHECK_EPILOG = "Example: cmc data check phantom/datalist.yaml"
 PHANTOM_EPILOG = "Example: cmc data phantom phantom/ --labelled 8 --unlabelled 24 --pairing registered"
@@ -243,7 +255,7 @@ def _report(datalist: Datalist, path: Path, as_json: bool) -> None:
     click.echo(f"written: {path}")
 
 
-def _summary(datalist: Datalist) -> dict[str, Any]:
+def _summary(datalist: Datalist) -> _Summary:
     counts: Counter[str] = Counter(case.split for case in datalist.cases)
     return {
         "name": datalist.name,
@@ -255,7 +267,7 @@ def _summary(datalist: Datalist) -> dict[str, Any]:
     }
 
 
-def _print_summary(summary: dict[str, Any]) -> None:
+def _print_summary(summary: _Summary) -> None:
     cases = ", ".join(f"{count} {split}" for split, count in summary["cases"].items())
     click.echo(f"{summary['name']}: {summary['pairing']}; modalities {', '.join(summary['modalities'])}; cases {cases}")
     click.echo(f"classes {', '.join(summary['classes'])}; centres {', '.join(summary['centres'])}")

@@ -6,7 +6,7 @@ import math
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 from cmc_sdk.cli.terminal.tables import text_table
 from cmc_sdk.files import atomic_file
@@ -20,16 +20,25 @@ if TYPE_CHECKING:
     from cmc_sdk.training.data import Case
     from cmc_sdk.training.evaluation import Row
 
-__all__ = ["headline", "headline_text", "write_demo_page"]
+__all__ = ["Line", "headline", "headline_text", "write_demo_page"]
 
 
-def headline(rows: Sequence[Row]) -> list[dict[str, Any]]:
+class Line(TypedDict):
+    """One line of the headline: what was compared, and the mean Dice by modality."""
+
+    what: str
+    method: str
+    alone: bool
+    dice: dict[str, float]
+
+
+def headline(rows: Sequence[Row]) -> list[Line]:
     """Mean Dice over cases and organs by what was compared: one entry per line of the table, modalities as keys."""
     from cmc_sdk.training.evaluation import mean_dice
 
     modalities = list(dict.fromkeys(row.modality for row in rows))
 
-    def line(name: str, method: str, alone: bool) -> dict[str, Any]:
+    def line(name: str, method: str, alone: bool) -> Line:
         chosen = [row for row in rows if row.method == method and (row.presence == row.modality) is alone]
         dice = {modality: mean_dice(row for row in chosen if row.modality == modality) for modality in modalities}
         return {"what": name, "method": method, "alone": alone, "dice": dice}
@@ -43,7 +52,7 @@ def headline(rows: Sequence[Row]) -> list[dict[str, Any]]:
     ]
 
 
-def headline_text(table: list[dict[str, Any]]) -> str:
+def headline_text(table: list[Line]) -> str:
     """The headline as aligned text."""
     modalities = list(table[0]["dice"])
     return text_table(

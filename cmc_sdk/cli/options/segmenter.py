@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from cmc_sdk.bundle.trust import Trust
 from cmc_sdk.errors import InputError
 
+if TYPE_CHECKING:
+    from cmc_sdk.runtime.segmenter import Segmenter
+    from cmc_sdk.runtime.session import Session
+
 __all__ = ["open_segmenter"]
 
 
-def open_segmenter(path: Path, *, trust: Trust | None = None) -> tuple[Any, str, int]:
+def open_segmenter(path: Path, *, trust: Trust | None = None) -> tuple[Segmenter | Session, str, int]:
     """A run's network under torch, or a bundle's graphs; with the name of the method and the seed that made it.
 
     Args:

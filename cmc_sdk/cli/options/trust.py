@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import click
 
@@ -12,7 +12,7 @@ from cmc_sdk.errors import InputError
 
 __all__ = ["chosen_trust", "trust_options"]
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+Command = TypeVar("Command", bound=Callable[..., object])
 
 
 def trust_options(command: Command) -> Command:

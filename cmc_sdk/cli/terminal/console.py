@@ -7,7 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -36,7 +36,7 @@ def stderr() -> Console:
     return Console(stderr=True, soft_wrap=True, highlight=False)
 
 
-def emit_json(document: Any) -> None:
+def emit_json(document: object) -> None:
     """Print one JSON document on standard output; NaN becomes null, since JSON has none."""
     click.echo(json.dumps(_finite(document), indent=2, allow_nan=False, default=str))
 
@@ -74,7 +74,7 @@ def json_progress() -> Iterator[Progress]:
     yield update
 
 
-def _finite(value: Any) -> Any:
+def _finite(value: object) -> object:
     if isinstance(value, float) and value != value:
         return None
     if isinstance(value, dict):

@@ -7,6 +7,7 @@ The process starts with the first compressed image, serves one request after ano
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import subprocess
@@ -85,13 +86,14 @@ class _DecoderProcess:
                     pipe.close()
 
     def _plane(self, pixels: Encapsulated) -> npt.NDArray[Any]:
-        assert self._child.stdout is not None
+        answers = self._child.stdout
+        assert isinstance(answers, io.BufferedReader)
         plane = np.empty((pixels.rows, pixels.columns), dtype=pixels.dtype)
         timer = threading.Timer(_WALL_S + _WALL_S_PER_BYTE * pixels.frame_bytes, self._child.kill)
         timer.daemon = True
         timer.start()
         try:
-            line = self._child.stdout.readline()
+            line = answers.readline()
             answer = json.loads(line) if line.endswith(b"\n") else None
             if answer is None:
                 raise self._died(pixels)
@@ -100,7 +102,7 @@ class _DecoderProcess:
             view = plane.data.cast("B")
             at = 0
             while at < len(view):
-                part = self._child.stdout.readinto(view[at:])  # type: ignore[attr-defined]
+                part = answers.readinto(view[at:])
                 if not part:
                     raise self._died(pixels)
                 at += part
