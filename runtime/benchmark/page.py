@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
+from cmc_sdk.pages.charts import bar_chart
+from cmc_sdk.pages.shell import escape, facts, page, table
 from cmc_sdk.runtime.benchmark.figures import BenchReport, BenchRun
-from cmc_sdk.runtime.output.report.shell import escape, page, table
 
 __all__ = ["bench_page"]
 
-_WIDTH, _LABEL, _ROW, _BAR = 860, 190, 30, 18
-_COLOURS = ("#2457a6", "#4f86d9", "#1c7c4a", "#a15c00", "#7a5ea8", "#5b6670")
 _COLD = (("import_s", "imports"), ("hash_s", "read and hash"), ("compile_s", "compile"), ("first_window_s", "window"))
 
 
@@ -18,14 +15,13 @@ def bench_page(report: BenchReport) -> str:
     """A self-contained HTML page."""
     size = " × ".join(map(str, report.size_vox))
     scan = f"{' + '.join(report.modalities)}, {size} voxels, {report.runs[0].windows} windows a case"
-    facts = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in report.machine.items())
     body = [
         f"<h1>{escape(report.bundle)}</h1>",
         f'<p class="dim">{escape(scan)}; a synthetic scan, measured {escape(report.time_utc)}</p>',
         f"<section><h2>One case</h2>{_stages(report)}{_note(report)}</section>",
         f"<section><h2>From the start of a process to its first window</h2>{_cold(report)}</section>",
         f"<section><h2>Figures</h2>{_figures(report)}</section>",
-        f'<section><h2>Machine</h2><dl class="facts">{facts}</dl></section>',
+        f"<section><h2>Machine</h2>{facts(report.machine.items())}</section>",
     ]
     return page(f"{report.bundle}: time and memory", body="\n".join(body))
 
@@ -37,7 +33,7 @@ def _stages(report: BenchReport) -> str:
         network = run.case.p50_s * (1.0 - run.outside_network)
         parts = {"network": network, "all else": run.case.p50_s - network}
         rows.append((run.name, parts, f"{run.case.p50_s:.2f} s"))
-    return _bars(rows, names=("network", "all else"))
+    return bar_chart(rows, parts=("network", "all else"))
 
 
 def _cold(report: BenchReport) -> str:
@@ -45,33 +41,7 @@ def _cold(report: BenchReport) -> str:
     for run in report.runs:
         parts = {label: float(getattr(run.cold, key)) for key, label in _COLD}
         rows.append((run.name, parts, f"{run.cold.total_s:.2f} s"))
-    return _bars(rows, names=tuple(label for _, label in _COLD))
-
-
-def _bars(rows: Sequence[tuple[str, Mapping[str, float], str]], *, names: Sequence[str]) -> str:
-    longest = max(sum(parts.values()) for _, parts, _ in rows) or 1.0
-    scale = (_WIDTH - _LABEL - 80) / longest
-    drawn = []
-    for index, (name, parts, total) in enumerate(rows):
-        y = index * _ROW
-        drawn.append(f'<text x="{_LABEL - 10}" y="{y + 14}" text-anchor="end">{escape(name)}</text>')
-        x = float(_LABEL)
-        for part, colour in zip(names, _COLOURS, strict=False):
-            width = parts[part] * scale
-            title = f"<title>{escape(part)} {parts[part]:.3f} s</title>"
-            drawn.append(
-                f'<rect x="{x:.1f}" y="{y}" width="{width:.1f}" height="{_BAR}" fill="{colour}">{title}</rect>'
-            )
-            x += width
-        drawn.append(f'<text x="{x + 8:.1f}" y="{y + 14}">{escape(total)}</text>')
-    legend = "".join(
-        f'<span><span class="swatch" style="background:{colour}"></span>{escape(name)}</span>'
-        for name, colour in zip(names, _COLOURS, strict=False)
-    )
-    return (
-        f'<svg viewBox="0 0 {_WIDTH} {len(rows) * _ROW}" role="img" fill="currentColor" font-size="13" '
-        f'style="width:100%;height:auto">{"".join(drawn)}</svg><div class="legend">{legend}</div>'
-    )
+    return bar_chart(rows, parts=tuple(label for _, label in _COLD))
 
 
 def _note(report: BenchReport) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import html
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from importlib import resources
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from cmc_sdk.files import atomic_file
-from cmc_sdk.training.engine.charts import line_chart
+from cmc_sdk.pages.charts import line_chart
+from cmc_sdk.pages.shell import escape, facts, page, share, table
 from cmc_sdk.training.engine.config import TrainConfig
 from cmc_sdk.training.engine.config_file import dump_config
 from cmc_sdk.training.engine.run_folder import RunPaths
@@ -23,7 +23,7 @@ _WATCHED = {
 }
 
 
-def write_report(paths: RunPaths, *, config: TrainConfig, summary: Mapping[str, Any]) -> None:
+def write_report(paths: RunPaths, *, config: TrainConfig, summary: Line) -> None:
     """Write `report.html` from the log.
 
     Args:
@@ -37,99 +37,89 @@ def write_report(paths: RunPaths, *, config: TrainConfig, summary: Mapping[str, 
     lines = read_log(paths.log) if paths.log.is_file() else []
     steps = [line for line in lines if line["kind"] == "step"]
     validations = [line for line in lines if line["kind"] == "validation"]
-    page = resources.files("cmc_sdk.training.engine").joinpath("report.html").read_text(encoding="utf-8")
-    fields = {
-        "TITLE": html.escape(config.name),
-        "FACTS": _facts(config, steps, validations, summary),
-        "SCORES": _scores(summary),
-        "CHARTS": "\n".join(_charts(config, steps, validations)),
-        "CONFIG": html.escape(dump_config(config)),
-    }
-    for key, value in fields.items():
-        page = page.replace(f"{{{{{key}}}}}", value)
+    charts = "\n".join(_charts(config, steps, validations))
+    body = [
+        f"<h1>{escape(config.name)}</h1>",
+        f"<section><h2>Run</h2>{facts(_facts(config, steps, validations, summary))}</section>",
+        f"<section><h2>Dice on whole validation cases, on their own grids</h2>{_scores(summary)}</section>",
+        f'<section><h2>Curves</h2><div class="charts">{charts}</div></section>',
+        "<section><h2>Configuration</h2><details><summary>every key of this run</summary>"
+        f"<pre>{escape(dump_config(config))}</pre></details></section>",
+    ]
     with atomic_file(paths.report) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+        temporary.write_text(page(f"{config.name} – training", body="\n".join(body)), encoding="utf-8")
 
 
-def _facts(config: TrainConfig, steps: Sequence[Line], validations: Sequence[Line], summary: Mapping[str, Any]) -> str:
+def _facts(
+    config: TrainConfig, steps: Sequence[Line], validations: Sequence[Line], summary: Line
+) -> Iterator[tuple[str, str]]:
     done = max((line["step"] for line in (*steps, *validations)), default=0)
     best = max(validations, key=lambda line: line["mean_dice"] or 0.0, default=None)
-    facts = [
-        ("method", config.method),
-        ("backbone", "U-Net" if config.model.backbone == "unet3d" else f"SAM-Med3D {config.model.preset}"),
-        ("steps", f"{done} of {config.stages.total}"),
-        ("best Dice", "–" if best is None else f"{_dice(best['mean_dice'])} at step {best['step']}"),
-        ("seed", str(config.seed)),
-    ]
+    yield "method", config.method
+    yield "backbone", "U-Net" if config.model.backbone == "unet3d" else f"SAM-Med3D {config.model.preset}"
+    yield "steps", f"{done} of {config.stages.total}"
+    yield "best Dice", "–" if best is None else f"{_dice(best['mean_dice'])} at step {best['step']}"
+    yield "seed", str(config.seed)
     if "seconds" in summary:
-        facts.append(("time", f"{summary['seconds'] / 60:.1f} min"))
-    return "".join(f"<div><dt>{name}</dt><dd>{html.escape(value)}</dd></div>" for name, value in facts)
+        yield "time", f"{summary['seconds'] / 60:.1f} min"
 
 
-def _scores(summary: Mapping[str, Any]) -> str:
+def _scores(summary: Line) -> str:
     """The table of the final validation: a row for each subset and modality, a column for each organ."""
-    rows = summary.get("validated_subsets", [])
-    if not rows:
-        return '<p class="empty">The final validation has not run yet.</p>'
-    organs = list(next(iter(rows[0]["dice"].values())))
-    head = "".join(f"<th>{html.escape(organ)}</th>" for organ in organs)
-    body = []
-    for row in rows:
-        for modality, dice in row["dice"].items():
+    scores = summary.get("validated_subsets", [])
+    if not scores:
+        return '<p class="dim">The final validation has not run yet.</p>'
+    organs = list(next(iter(scores[0]["dice"].values())))
+    rows = []
+    for score in scores:
+        for modality, dice in score["dice"].items():
             values = [dice[organ] for organ in organs]
             known = [value for value in values if value is not None]
             mean = sum(known) / len(known) if known else None
-            cells = "".join(_cell(value) for value in (*values, mean))
-            given = html.escape(" + ".join(row["present"]))
-            body.append(f"<tr><th>{given}</th><th>{html.escape(modality)}</th><td>{row['cases']}</td>{cells}</tr>")
+            given = escape(" + ".join(score["present"]))
+            cells = [share(value or 0.0, text=_dice(value)) for value in (*values, mean)]
+            rows.append([given, escape(modality), str(score["cases"]), *cells])
     gaps = summary.get("fused_minus_alone", {})
-    note = ", ".join(f"{html.escape(name)} {value:+.3f}" for name, value in gaps.items() if value is not None)
+    note = ", ".join(f"{escape(name)} {value:+.3f}" for name, value in gaps.items() if value is not None)
     text = f"<p>Fused minus alone (far below 0, the other modality misleads): {note}.</p>" if note else ""
-    return (
-        f"<table><thead><tr><th>given</th><th>labelled</th><th>cases</th>{head}<th>mean</th></tr></thead>"
-        f"<tbody>{''.join(body)}</tbody></table>{text}"
-    )
+    return table(["given", "labelled", "cases", *organs, "mean"], rows=rows, texts=2) + text
 
 
-def _charts(config: TrainConfig, steps: Sequence[Line], validations: Sequence[Line]) -> Iterable[str]:
+def _charts(config: TrainConfig, steps: Sequence[Line], validations: Sequence[Line]) -> Iterator[str]:
     stages, first = [], 0
     for name, length in (("alone", config.stages.alone), ("fused", config.stages.fused), ("semi", config.stages.semi)):
         if length:
             stages.append((name, float(first), float(first + length)))
         first += length
-    shared: dict[str, Any] = {"last_step": float(config.stages.total), "stages": stages}
-    yield line_chart("Validation Dice", _by_modality(validations, "mean_by_modality"), y_range=(0.0, 1.0), **shared)
-    yield line_chart("Loss", _series(steps, lambda line: {"total": line["loss"], **line["terms"]}), **shared)
+    draw = partial(line_chart, last_step=float(config.stages.total), stages=stages)
+    yield draw("Validation Dice", _series(validations, lambda line: line["mean_by_modality"]), y_range=(0.0, 1.0))
+    yield draw("Loss", _series(steps, lambda line: {"total": line["loss"], **line["terms"]}))
     for modality in validations[-1]["dice"] if validations else ():
-        per_organ = _series(validations, lambda line, name=modality: line["dice"][name])  # type: ignore[misc]
-        yield line_chart(f"Validation Dice by organ: {modality}", per_organ, y_range=(0.0, 1.0), **shared)
-    yield line_chart(
+        per_organ = _series(validations, partial(_dice_by_organ, modality=modality))
+        yield draw(f"Validation Dice by organ: {modality}", per_organ, y_range=(0.0, 1.0))
+    yield draw(
         "Predicted over reference foreground",
-        _by_modality(validations, "foreground_ratio"),
+        _series(validations, lambda line: line["foreground_ratio"]),
         note="far above 1: over-segmentation, the mark of a harmful CAC",
-        **shared,
     )
     mia = _series(steps, lambda line: line.get("mia", {}))
     for word, note in (("diagonal", "near 1: MIA mixes nothing"), ("entropy", "near log C: A is uniform")):
         chosen = {name.partition("/")[0]: points for name, points in mia.items() if name.endswith(f"/{word}")}
-        yield line_chart(f"MIA: mean {word} of A", chosen, note=note, **shared)
+        yield draw(f"MIA: mean {word} of A", chosen, note=note)
     scalars = {name: points for name, points in mia.items() if "/" not in name}
-    yield line_chart("MIA: τ and γ", scalars, **shared)
+    yield draw("MIA: τ and γ", scalars)
     watched = _series(steps, lambda line: line.get("watch", {}))
     for head in dict.fromkeys(name.partition("/")[0] for name in watched):
         chosen = {name.partition("/")[2]: points for name, points in watched.items() if name.startswith(f"{head}/")}
         title, note = _WATCHED.get(head, (head.replace("_", " "), ""))
-        yield line_chart(title, chosen, note=note, **shared)
-    yield line_chart("Weights of the terms", _series(steps, lambda line: line.get("weights", {})), **shared)
-    yield line_chart("Learning rate", _series(steps, lambda line: {"learning rate": line["lr"]}), **shared)
-    yield line_chart("Gradient norm", _series(steps, lambda line: {"norm": line["gradient_norm"]}), **shared)
+        yield draw(title, chosen, note=note)
+    yield draw("Weights of the terms", _series(steps, lambda line: line.get("weights", {})))
+    yield draw("Learning rate", _series(steps, lambda line: {"learning rate": line["lr"]}))
+    yield draw("Gradient norm", _series(steps, lambda line: {"norm": line["gradient_norm"]}))
 
 
-def _by_modality(lines: Sequence[Line], key: str) -> dict[str, list[tuple[float, float]]]:
-    return _series(lines, lambda line: line[key])
-
-
-def _series(lines: Sequence[Line], pick: Callable[[Line], Mapping[str, Any]]) -> dict[str, list[tuple[float, float]]]:
+def _series(lines: Sequence[Line], pick: Callable[[Line], Line]) -> dict[str, list[tuple[float, float]]]:
+    """Points (step, value) of what `pick` takes from each line, by its name; None leaves a gap."""
     found: dict[str, list[tuple[float, float]]] = {}
     for line in lines:
         for name, value in pick(line).items():
@@ -138,10 +128,10 @@ def _series(lines: Sequence[Line], pick: Callable[[Line], Mapping[str, Any]]) ->
     return found
 
 
+def _dice_by_organ(line: Line, *, modality: str) -> Line:
+    by_organ: Line = line["dice"][modality]
+    return by_organ
+
+
 def _dice(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
-
-
-def _cell(value: float | None) -> str:
-    share = 0 if value is None else round(100 * value)
-    return f'<td style="--share:{share}%">{_dice(value)}</td>'

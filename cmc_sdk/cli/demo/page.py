@@ -12,9 +12,9 @@ from cmc_sdk.cli.terminal.tables import text_table
 from cmc_sdk.files import atomic_file
 from cmc_sdk.imaging.classes import ClassTable
 from cmc_sdk.imaging.nifti import read_nifti
-from cmc_sdk.runtime.output.report.page import legend, plane_figures
+from cmc_sdk.pages.shell import SWITCHES, escape, page, table
+from cmc_sdk.runtime.output.report.page import class_legend, plane_figures
 from cmc_sdk.runtime.output.report.planes import cut_planes
-from cmc_sdk.runtime.output.report.shell import SWITCHES, escape, page, table
 
 if TYPE_CHECKING:
     from cmc_sdk.training.data import Case
@@ -140,7 +140,7 @@ def _patient_section(folder: Path, case: Case, modality: str, *, classes: ClassT
     return (
         f"<section><h2>{escape(case.case)}, {escape(modality)}</h2><h3>What the network drew</h3>"
         f"{plane_figures(planes[0], classes=classes)}<h3>What is there</h3>{plane_figures(planes[1], classes=classes)}"
-        f"{legend(planes, classes=classes)}</section>"
+        f"{class_legend(planes, classes=classes)}</section>"
     )
 
 

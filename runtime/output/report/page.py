@@ -11,14 +11,14 @@ import numpy as np
 from cmc_sdk.bundle.manifest import ModelSpec
 from cmc_sdk.imaging.classes import ClassTable, SegmentClass
 from cmc_sdk.imaging.volume import Volume
+from cmc_sdk.pages.picture import data_uri
+from cmc_sdk.pages.shell import SWITCHES, badge, escape, facts, legend, page, swatch, table
 from cmc_sdk.runtime.output.report.planes import Picture, Plane, Planes, confidence_overlay, cut_planes, label_overlay
-from cmc_sdk.runtime.output.report.png import data_uri
-from cmc_sdk.runtime.output.report.shell import SWITCHES, badge, escape, page, table
 
 if TYPE_CHECKING:
     from cmc_sdk.runtime.segmenter import Result
 
-__all__ = ["legend", "plane_figures", "render_report"]
+__all__ = ["class_legend", "plane_figures", "render_report"]
 
 
 def render_report(
@@ -100,7 +100,7 @@ def _modality_section(modality: str, planes: Planes, *, image: Volume, spec: Mod
         f"<section><h2>{escape(modality)}</h2>"
         f'<p class="dim small">{size} voxels of {spacing} mm · shown from {low:.4g} to {high:.4g}{unit} · '
         f"{where} They meet at {position} mm.</p>"
-        f"{plane_figures(planes, classes=spec.classes)}{legend([planes], classes=spec.classes)}"
+        f"{plane_figures(planes, classes=spec.classes)}{class_legend([planes], classes=spec.classes)}"
         f"<h3>Where the network was unsure</h3>{_figures(planes, doubts)}"
         f'<p class="dim small">confidence ≤ 0.5{scale}0.98; above, no mark</p></section>'
     )
@@ -111,11 +111,10 @@ def plane_figures(planes: Planes, *, classes: ClassTable) -> str:
     return _figures(planes, [label_overlay(plane.labels, classes=classes) for plane in planes.planes])
 
 
-def legend(planes: Sequence[Planes], *, classes: ClassTable) -> str:
+def class_legend(planes: Sequence[Planes], *, classes: ClassTable) -> str:
     """The colours of the classes that are seen in any of the pictures."""
     shown = {value for cut in planes for plane in cut.planes for value in np.unique(plane.labels).tolist()}
-    names = "".join(f"<span>{_swatch(item)}</span>" for item in classes.classes if item.index in shown)
-    return f'<div class="legend">{names}</div>'
+    return legend(_swatch(item) for item in classes.classes if item.index in shown)
 
 
 def _figures(planes: Planes, marks: Sequence[Picture]) -> str:
@@ -140,9 +139,9 @@ def _figure(plane: Plane, *, image: str, mark: str) -> str:
 
 def _record_section(record: Mapping[str, Any]) -> str:
     text = escape(json.dumps(record, indent=2, default=str))
-    facts = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in _facts(record) if value)
+    known = facts((name, value) for name, value in _facts(record) if value)
     return (
-        f'<section><h2>Run record</h2><dl class="facts">{facts}</dl>'
+        f"<section><h2>Run record</h2>{known}"
         f"<details><summary>all of record.json</summary><pre>{text}</pre></details></section>"
     )
 
@@ -187,4 +186,4 @@ def _origin(record: Mapping[str, Any]) -> str:
 
 def _swatch(item: SegmentClass) -> str:
     red, green, blue = item.color
-    return f'<span class="swatch" style="background:rgb({red},{green},{blue})"></span>{escape(item.name)}'
+    return swatch(f"rgb({red},{green},{blue})", item.name)

@@ -2,62 +2,30 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import itertools
 import re
-import struct
-import zlib
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from cmc_sdk import Volume
 from cmc_sdk.bundle.manifest import Grid, IntensityRule, ModalitySpec, ModelSpec
 from cmc_sdk.imaging.classes import ClassTable
 from cmc_sdk.runtime.output.report import render_report
 from cmc_sdk.runtime.output.report.planes import confidence_overlay, cut_planes, label_overlay
-from cmc_sdk.runtime.output.report.png import encode_png
 
 CLASSES = ClassTable.from_names(["liver", "spleen <b>"])
 
 
-def decode_png(data: bytes) -> np.ndarray:
-    """A plain decoder: one chunk after the other, then row after row."""
-    assert data[:8] == b"\x89PNG\r\n\x1a\n"
-    place, chunks = 8, {}
-    while place < len(data):
-        (length,) = struct.unpack(">I", data[place : place + 4])
-        kind, body = data[place + 4 : place + 8], data[place + 8 : place + 8 + length]
-        assert struct.unpack(">I", data[place + 8 + length : place + 12 + length])[0] == zlib.crc32(kind + body)
-        chunks[kind] = body
-        place += 12 + length
-    width, height, depth, color, *_ = struct.unpack(">IIBBBBB", chunks[b"IHDR"])
-    channels = {0: 1, 2: 3, 6: 4}[color]
-    assert depth == 8
-    raw = zlib.decompress(chunks[b"IDAT"])
-    rows, above = [], bytes(width * channels)
-    for row in range(height):
-        line = raw[row * (width * channels + 1) : (row + 1) * (width * channels + 1)]
-        assert line[0] == 2
-        above = bytes((value + up) % 256 for value, up in zip(line[1:], above, strict=True))
-        rows.append(list(above))
-    picture = np.array(rows, np.uint8)
-    return picture if channels == 1 else picture.reshape(height, width, channels)
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (5, 7), (4, 3, 3), (6, 5, 4)])
-def test_png_goes_round(shape: tuple[int, ...]) -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
-    assert np.array_equal(decode_png(encode_png(pixels)), pixels)
-
-
-@pytest.mark.parametrize(
-    "bad", [np.zeros((3, 3), np.float32), np.zeros((3, 3, 2), np.uint8), np.zeros((0, 3), np.uint8)]
-)
-def test_png_refuses_other_arrays(bad: np.ndarray) -> None:
-    with pytest.raises(ValueError, match="not"):
-        encode_png(bad)
+def pictures(text: str) -> list[np.ndarray]:
+    """The pixels of all pictures of a page."""
+    found = re.findall(r'src="data:image/png;base64,([^"]+)"', text)
+    return [np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))) for data in found]
 
 
 def marked_volume(order: tuple[int, ...], flips: tuple[bool, ...]) -> tuple[Volume, Volume]:
@@ -161,3 +129,19 @@ def test_the_page_is_one_file_that_asks_for_nothing_and_escapes_all_names() -> N
     assert "a&lt;/script&gt;b 1" in text
     assert "0.80" in text  # mean confidence of the liver, 204 / 255
     assert "review" in text
+
+
+def test_the_pictures_of_the_page_are_the_planes_to_the_pixel() -> None:
+    result, images, spec = synthetic_result()
+    text = render_report(result, images=images, spec=spec, record={})
+    planes = cut_planes(images["ct"], labels=result.labels["ct"], confidence=result.confidence["ct"], clip=(-100, 200))
+    labels = [label_overlay(plane.labels, classes=CLASSES) for plane in planes.planes]
+    doubts = [confidence_overlay(plane.confidence) for plane in planes.planes]
+    expected = [
+        picture
+        for marks in (labels, doubts)
+        for plane, mark in zip(planes.planes, marks, strict=True)
+        for picture in (plane.grey, mark)
+    ]
+    for found, pixels in zip(pictures(text), expected, strict=True):
+        assert np.array_equal(found, pixels)

@@ -1,18 +1,21 @@
-"""Line charts as inline SVG: no script, no library, no file beside the page."""
+"""Charts as inline SVG: no script, no library, no file beside the page."""
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Mapping, Sequence
 
-__all__ = ["Series", "line_chart"]
+from cmc_sdk.pages.shell import escape, legend, swatch
+
+__all__ = ["Series", "bar_chart", "line_chart"]
 
 Series = Sequence[tuple[float, float]]
 
 WIDTH, HEIGHT = 560, 250
 LEFT, RIGHT, TOP, BOTTOM = 54, 12, 22, 34
-COLOURS = ("#2563eb", "#dc2626", "#059669", "#d97706", "#7c3aed", "#0891b2", "#db2777", "#65a30d", "#475569", "#92400e")
+BARS_WIDTH, BARS_LEFT, BARS_RIGHT, BAR, ROW = 860, 190, 80, 18, 30
+# Of middling lightness, so that they stand out on a light page and on a dark one.
+COLOURS = ("#3b78e7", "#d9822b", "#21956a", "#8b5cd6", "#dc4c4c", "#1797ab", "#d6539a", "#7a9a1f", "#7b8794", "#a8703a")
 
 
 def line_chart(
@@ -39,10 +42,10 @@ def line_chart(
     """
     lines = {name: [point for point in points if math.isfinite(point[1])] for name, points in series.items()}
     lines = {name: points for name, points in lines.items() if points}
-    head = f"<figure><figcaption>{html.escape(title)}"
-    head += f"<small>{html.escape(note)}</small></figcaption>" if note else "</figcaption>"
+    head = f'<figure class="chart"><figcaption>{escape(title)}'
+    head += f"<small>{escape(note)}</small></figcaption>" if note else "</figcaption>"
     if not lines:
-        return f'{head}<p class="empty">nothing was logged</p></figure>'
+        return f'{head}<p class="dim">nothing was logged</p></figure>'
     values = [value for points in lines.values() for _, value in points]
     low, high = y_range or _padded(min(values), max(values))
     ticks = _ticks(low, high)
@@ -54,7 +57,7 @@ def line_chart(
         share = (min(max(value, low), high) - low) / (high - low)
         return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * share
 
-    parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{html.escape(title, quote=True)}">']
+    parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">']
     for index, (name, first, last) in enumerate(stages):
         left, width = x_of(first), x_of(last) - x_of(first)
         shade = "band" if index % 2 else "band even"
@@ -62,7 +65,7 @@ def line_chart(
             f'<rect class="{shade}" x="{left:.1f}" y="{TOP}" width="{width:.1f}" height="{HEIGHT - TOP - BOTTOM}"/>'
         )
         if width > 9 * len(name):
-            parts.append(f'<text class="stage" x="{left + width / 2:.1f}" y="{TOP - 7}">{html.escape(name)}</text>')
+            parts.append(f'<text class="stage" x="{left + width / 2:.1f}" y="{TOP - 7}">{escape(name)}</text>')
     for tick in ticks:
         y = y_of(tick)
         parts.append(f'<line class="rule" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
@@ -81,12 +84,41 @@ def line_chart(
                 for step, value in points
             ]
     parts.append("</svg>")
-    legend = "".join(
-        f'<li><i style="background:{COLOURS[index % len(COLOURS)]}"></i>{html.escape(name)}'
-        f"<b>{_number(points[-1][1])}</b></li>"
+    names = (
+        f"{swatch(COLOURS[index % len(COLOURS)], name)}<b>{_number(points[-1][1])}</b>"
         for index, (name, points) in enumerate(lines.items())
     )
-    return f"{head}{''.join(parts)}<ul>{legend}</ul></figure>"
+    return f"{head}{''.join(parts)}{legend(names)}</figure>"
+
+
+def bar_chart(rows: Sequence[tuple[str, Mapping[str, float], str]], *, parts: Sequence[str]) -> str:
+    """Draw bars of seconds, one under the other, each made of parts.
+
+    Args:
+        rows: Name of a bar, seconds by part, and the words that stand at its end.
+        parts: Names of the parts from left to right, at most as many as there are colours.
+
+    Returns:
+        A `<figure>` with a legend.
+    """
+    colours = dict(zip(parts, COLOURS, strict=False))
+    longest = max((sum(seconds.values()) for _, seconds, _ in rows), default=0.0) or 1.0
+    scale = (BARS_WIDTH - BARS_LEFT - BARS_RIGHT) / longest
+    drawn = []
+    for index, (name, seconds, total) in enumerate(rows):
+        y, x = index * ROW, float(BARS_LEFT)
+        drawn.append(f'<text class="left" x="{BARS_LEFT - 10}" y="{y + 14}">{escape(name)}</text>')
+        for part, colour in colours.items():
+            width = seconds[part] * scale
+            drawn.append(
+                f'<rect x="{x:.1f}" y="{y}" width="{width:.1f}" height="{BAR}" fill="{colour}">'
+                f"<title>{escape(part)} {seconds[part]:.3f} s</title></rect>"
+            )
+            x += width
+        drawn.append(f'<text x="{x + 8:.1f}" y="{y + 14}">{escape(total)}</text>')
+    svg = f'<svg class="bars" viewBox="0 0 {BARS_WIDTH} {len(rows) * ROW}" role="img">{"".join(drawn)}</svg>'
+    names = (swatch(colour, part) for part, colour in colours.items())
+    return f'<figure class="chart">{svg}{legend(names)}</figure>'
 
 
 def _padded(low: float, high: float) -> tuple[float, float]:
