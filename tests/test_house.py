@@ -21,6 +21,7 @@ ALLOWED = {
     "export": {"export", "training", "runtime"},
     "cmc_sdk/imaging": set(),
     "cmc_sdk/bundle": set(),
+    "cmc_sdk/pages": set(),
     "cmc_sdk/errors.py": set(),
     "cmc_sdk/files.py": set(),
     "cmc_sdk/settings.py": set(),
@@ -59,7 +60,9 @@ def test_rooms_know_only_whom_they_may(place: str) -> None:
                     assert parts[1] in ALLOWED[place], f"{path}: {place} may not know {module}"
 
 
-@pytest.mark.parametrize("place", ["runtime", "cmc_sdk/imaging", "cmc_sdk/bundle", "cmc_sdk/cli/infer.py"])
+@pytest.mark.parametrize(
+    "place", ["runtime", "cmc_sdk/imaging", "cmc_sdk/bundle", "cmc_sdk/pages", "cmc_sdk/cli/infer.py"]
+)
 def test_lean_places_import_nothing_heavy(place: str) -> None:
     for path in python_files(place):
         heavy = {module for module in imported_modules(path) if module.split(".")[0] in HEAVY}
@@ -122,6 +125,7 @@ def test_a_wheel_and_an_sdist_build_and_hold_what_they_should(tmp_path: Path) ->
     assert any(name.startswith("cmc_sdk/runtime/core/_native.") and name.endswith(".so") for name in names)
     assert "cmc_sdk/training/configs/tiny.yaml" in names
     assert "cmc_sdk/py.typed" in names
+    assert "cmc_sdk/pages/style.css" in names
     (sdist,) = tmp_path.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         tops = {"/".join(name.split("/")[1:2]) for name in archive.getnames()}

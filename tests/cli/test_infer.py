@@ -118,7 +118,7 @@ def test_the_command_imports_neither_torch_nor_monai_nor_onnx(
         "import sys\n"
         "class Block:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name.partition('.')[0] in {'torch', 'monai', 'onnx', 'scipy', 'matplotlib', 'PIL', 'yaml',\n"
+        "        if name.partition('.')[0] in {'torch', 'monai', 'onnx', 'scipy', 'matplotlib', 'yaml',\n"
         "             'nibabel', 'pydicom', 'highdicom'}:\n"
         "            raise ModuleNotFoundError(name)\n"
         "sys.meta_path.insert(0, Block())\n"
