@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.skips import BESIDE, NO_DATA, pytest_addoption, pytest_sessionfinish, pytest_terminal_summary
+
 if TYPE_CHECKING:
     from tests.export.exported import Exported
+
+__all__ = ["exported", "pytest_addoption", "pytest_sessionfinish", "pytest_terminal_summary", "test_data"]
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Each process of tests takes its share of the cores: torch's threads spin while they wait for each other, and where
@@ -21,9 +25,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 @pytest.fixture(scope="session")
 def test_data() -> Path:
     """The folder of real test data, or a skip that says where it was looked for."""
-    folder = Path(os.environ.get("CMC_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    folder = Path(os.environ.get("CMC_TEST_DATA", BESIDE))
     if not (folder / "MANIFEST.tsv").is_file():
-        pytest.skip(f"no test data at {folder} (set CMC_TEST_DATA)")
+        pytest.skip(f"{NO_DATA} at {folder} (set CMC_TEST_DATA)")
     return folder
 
 
