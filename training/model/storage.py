@@ -14,8 +14,9 @@ from torch import Tensor
 
 from cmc_sdk.errors import CheckpointError
 from cmc_sdk.files import atomic_file
+from cmc_sdk.training.model.build import build_fresh
 from cmc_sdk.training.model.config import ModelConfig
-from cmc_sdk.training.model.network import CMCNetwork, build_fresh
+from cmc_sdk.training.model.network import CMCNetwork
 from cmc_sdk.training.model.torch_file import fit_faults
 
 __all__ = ["load_network", "restore_network", "save_network"]
