@@ -14,7 +14,8 @@ from cmc_sdk.bundle.precision import GateLimits, Precision
 from cmc_sdk.errors import BackendError, InputError, ParityError
 from cmc_sdk.export.cases import real_cases
 from cmc_sdk.export.draft import Draft, add_edition, f32_reference
-from cmc_sdk.export.editions import Material, edition_of
+from cmc_sdk.export.editions import Material
+from cmc_sdk.export.editions_of import edition_of
 from cmc_sdk.export.golden import golden_case
 from cmc_sdk.export.graphs import export_graphs
 from cmc_sdk.export.parity import ParityCase, ParityReport, measure_parity

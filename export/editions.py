@@ -11,14 +11,13 @@ from dataclasses import dataclass, field
 
 from cmc_sdk.bundle.manifest import ModelSpec
 from cmc_sdk.bundle.precision import DEFAULT_LIMITS, GateLimits, Precision
-from cmc_sdk.errors import InputError
 from cmc_sdk.export.graphs import ExportedGraph
 from cmc_sdk.export.parity import ParityCase
 from cmc_sdk.progress import Progress
 from cmc_sdk.runtime.backends.base import Backend
 from cmc_sdk.runtime.backends.select import BackendName
 
-__all__ = ["EDITIONS", "Edition", "Made", "Material", "Progress", "edition_of"]
+__all__ = ["Edition", "Made", "Material"]
 
 
 @dataclass(frozen=True)
@@ -80,39 +79,3 @@ class Edition:
     ) -> Edition:
         """An edition held to `DEFAULT_LIMITS`."""
         return cls(precision, backends, make, DEFAULT_LIMITS[precision])
-
-
-def _fp16() -> Edition:
-    from cmc_sdk.export.precision.edition import fp16_edition  # it is made of what stands above
-
-    return fp16_edition()
-
-
-def _bf16() -> Edition:
-    from cmc_sdk.export.int8.edition import bf16_edition
-
-    return bf16_edition()
-
-
-def _int8() -> Edition:
-    from cmc_sdk.export.int8.edition import int8_edition
-
-    return int8_edition()
-
-
-EDITIONS: dict[Precision, Callable[[], Edition]] = {"fp16": _fp16, "bf16": _bf16, "int8": _int8}
-"""How each precision beside f32 is made."""
-
-
-def edition_of(precision: Precision) -> Edition:
-    """The edition that is called `precision`.
-
-    Raises:
-        InputError: There is none of that name.
-    """
-    if precision not in EDITIONS:
-        raise InputError(
-            f"no export is known for {precision}",
-            mend=f"choose among {', '.join(EDITIONS)}; f32 is always made",
-        )
-    return EDITIONS[precision]()

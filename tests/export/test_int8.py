@@ -17,7 +17,7 @@ from cmc_sdk.bundle import open_bundle
 from cmc_sdk.bundle.precision import DEFAULT_LIMITS, GateLimits
 from cmc_sdk.errors import BundleError, InputError, ParityError
 from cmc_sdk.export import export_network
-from cmc_sdk.export.editions import edition_of
+from cmc_sdk.export.editions_of import edition_of
 from cmc_sdk.export.graphs import export_graphs
 from cmc_sdk.export.int8.control import MARGIN, GraphTrial, control
 from cmc_sdk.export.int8.harm import Harm, WindowLabels

@@ -16,7 +16,7 @@ from cmc_sdk.bundle import open_bundle
 from cmc_sdk.bundle.precision import GateLimits
 from cmc_sdk.errors import InputError, ParityError
 from cmc_sdk.export import export_network
-from cmc_sdk.export.editions import EDITIONS
+from cmc_sdk.export.editions_of import EDITIONS
 from cmc_sdk.export.precision import edition as edition_module
 from cmc_sdk.export.precision.calibration import Calibrated, calibrate
 from cmc_sdk.export.precision.edition import fp16_edition
