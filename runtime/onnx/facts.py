@@ -1,14 +1,14 @@
 """What an ONNX file computes, read without the onnx package: its nodes and the types between them, not its weights.
 
-The wire format is that of `onnx_file`; weights are skipped by their length.
+Field numbers are those of onnx.proto; weights are skipped by their length.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cmc_sdk.errors import BundleError
+from cmc_sdk.runtime.onnx.wire import NOTHING, WireError, as_message, as_number, as_text, fields_of
 
 __all__ = ["FLOAT", "HALF", "GraphFacts", "NodeFacts", "read_facts"]
 
@@ -20,7 +20,6 @@ _GIVES_BOOL = frozenset(
     {"Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal", "Not", "And", "Or", "IsNaN", "IsInf"}
 )
 _GIVES_INT64 = frozenset({"Shape", "Size", "NonZero", "ArgMax", "ArgMin"})
-_Field = int | memoryview
 
 
 @dataclass(frozen=True)
@@ -67,31 +66,31 @@ def read_facts(data: bytes, *, name: str) -> GraphFacts:
     """
     try:
         return _model(memoryview(data))
-    except (IndexError, ValueError, UnicodeDecodeError) as error:
+    except WireError as error:
         raise BundleError(f"{name} is not a well-formed ONNX file", mend="export the bundle again") from error
 
 
 def _model(view: memoryview) -> GraphFacts:
     opsets: dict[str, int] = {}
-    graph = memoryview(b"")
-    for number, value in _fields(view):
+    graph = NOTHING
+    for number, value in fields_of(view):
         if number == 7:
-            graph = _bytes(value)
+            graph = as_message(value)
         elif number == 8:
-            parts = dict(_fields(_bytes(value)))
-            opsets[_text(parts.get(1, memoryview(b"")))] = _number(parts.get(2, 0))
+            parts = dict(fields_of(as_message(value)))
+            opsets[as_text(parts.get(1, NOTHING))] = as_number(parts.get(2, 0))
     nodes: list[NodeFacts] = []
     types: dict[str, int] = {}
     claimed: dict[str, int] = {}
     ports: dict[int, dict[str, tuple[int | str, ...]]] = {11: {}, 12: {}}
-    for number, value in _fields(graph):
+    for number, value in fields_of(graph):
         if number == 1:
-            nodes.append(_node(_bytes(value)))
+            nodes.append(_node(as_message(value)))
         elif number == 5:
-            tensor = dict(_fields(_bytes(value)))
-            types[_text(tensor.get(8, memoryview(b"")))] = _number(tensor.get(2, 0))
+            tensor = dict(fields_of(as_message(value)))
+            types[as_text(tensor.get(8, NOTHING))] = as_number(tensor.get(2, 0))
         elif number in ports:
-            port, element, shape = _port(_bytes(value))
+            port, element, shape = _port(as_message(value))
             ports[number][port] = shape
             (types if number == 11 else claimed)[port] = element
     for node in nodes:
@@ -118,74 +117,24 @@ def _node(view: memoryview) -> NodeFacts:
     texts: dict[int, list[str]] = {1: [], 2: [], 3: [], 4: [], 7: []}
     integers: dict[str, int] = {}
     holds_graph = False
-    for number, value in _fields(view):
+    for number, value in fields_of(view):
         if number in texts:
-            texts[number].append(_text(value))
+            texts[number].append(as_text(value))
         elif number == 5:
-            attribute = dict(_fields(_bytes(value)))
+            attribute = dict(fields_of(as_message(value)))
             holds_graph |= 6 in attribute or 11 in attribute
             if isinstance(attribute.get(3), int):
-                integers[_text(attribute.get(1, memoryview(b"")))] = _number(attribute[3])
+                integers[as_text(attribute.get(1, NOTHING))] = as_number(attribute[3])
     name, op_type, domain = ("".join(texts[number][-1:]) for number in (3, 4, 7))
     return NodeFacts(name, op_type, domain, tuple(texts[1]), tuple(texts[2]), integers, holds_graph)
 
 
 def _port(view: memoryview) -> tuple[str, int, tuple[int | str, ...]]:
-    parts = dict(_fields(view))
-    tensor = dict(_fields(_bytes(dict(_fields(_bytes(parts.get(2, memoryview(b""))))).get(1, memoryview(b"")))))
+    parts = dict(fields_of(view))
+    tensor = dict(fields_of(as_message(dict(fields_of(as_message(parts.get(2, NOTHING)))).get(1, NOTHING))))
     shape: list[int | str] = []
-    for number, value in _fields(_bytes(tensor.get(2, memoryview(b"")))):
+    for number, value in fields_of(as_message(tensor.get(2, NOTHING))):
         if number == 1:
-            axis = dict(_fields(_bytes(value)))
-            shape.append(_text(axis[2]) if 2 in axis else _number(axis.get(1, 0)))
-    return _text(parts.get(1, memoryview(b""))), _number(tensor.get(1, 0)), tuple(shape)
-
-
-def _fields(view: memoryview) -> Iterator[tuple[int, _Field]]:
-    """(number, value) of a message's fields: an integer, or the bytes of what has a length."""
-    position = 0
-    while position < len(view):
-        key, position = _varint(view, position)
-        wire = key & 7
-        if wire == 0:
-            number, position = _varint(view, position)
-            yield key >> 3, number
-        elif wire in (1, 5):
-            position += 8 if wire == 1 else 4
-        elif wire == 2:
-            length, position = _varint(view, position)
-            if position + length > len(view):
-                raise ValueError("a field is longer than the file")
-            yield key >> 3, view[position : position + length]
-            position += length
-        else:
-            raise ValueError("an unknown wire type")
-    if position > len(view):
-        raise ValueError("a field is longer than the file")
-
-
-def _varint(view: memoryview, position: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 70, 7):
-        byte = view[position]
-        position += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value, position
-    raise ValueError("a number is too long")
-
-
-def _bytes(value: _Field) -> memoryview:
-    if not isinstance(value, memoryview):
-        raise ValueError("a number stands where a message belongs")
-    return value
-
-
-def _text(value: _Field) -> str:
-    return str(_bytes(value), "utf-8")
-
-
-def _number(value: _Field) -> int:
-    if isinstance(value, memoryview):
-        raise ValueError("a message stands where a number belongs")
-    return value
+            axis = dict(fields_of(as_message(value)))
+            shape.append(as_text(axis[2]) if 2 in axis else as_number(axis.get(1, 0)))
+    return as_text(parts.get(1, NOTHING)), as_number(tensor.get(1, 0)), tuple(shape)
