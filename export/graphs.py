@@ -18,12 +18,10 @@ from cmc_sdk.bundle.precision import Tensor
 from cmc_sdk.errors import BundleError
 from cmc_sdk.export.onnx_file import inspect_graph, normalisations, tidy_graph
 from cmc_sdk.export.translations import TRANSLATIONS
+from cmc_sdk.runtime.onnx.opset import OPSET, opset_fault
 from cmc_sdk.training.model import CMCNetwork, Encoded
 
-__all__ = ["OPSET", "DecoderWrapper", "EncoderWrapper", "ExportedGraph", "export_graphs", "export_module"]
-
-OPSET = 18
-"""18 to 20 are allowed; from 23 the exporter writes an `Attention` op that engines refuse."""
+__all__ = ["DecoderWrapper", "EncoderWrapper", "ExportedGraph", "export_graphs", "export_module"]
 
 
 @dataclass(frozen=True)
@@ -97,7 +95,7 @@ def export_graphs(network: CMCNetwork, *, opset: int = OPSET) -> list[ExportedGr
 
     Args:
         network: The trained network; left in the mode that it was given in.
-        opset: 18, 19 or 20.
+        opset: One of `OPSETS`.
 
     Raises:
         BundleError: A written graph breaks a rule of the bundle (see `inspect_graph`).
@@ -179,14 +177,14 @@ def export_module(
         inputs: Examples by name; the batch is their first axis.
         outputs: Names of what it returns.
         name: For messages.
-        opset: 18, 19 or 20.
+        opset: One of `OPSETS`.
         dynamic_batch: False keeps the batch of the examples.
 
     Raises:
         BundleError: The network cannot be traced, or a normalisation was not written as one op.
     """
-    if not 18 <= opset <= 20:
-        raise BundleError(f"{name}: opset {opset} is outside 18 to 20", mend="leave the opset at 18")
+    if (fault := opset_fault(opset)) is not None:
+        raise BundleError(f"{name}: {fault}", mend=f"leave the opset at {OPSET}")
     # Two alike samples: with one, the tracer would take the batch for a constant.
     count = 2 if dynamic_batch else 1
     examples = tuple(value.repeat(count, *(1,) * (value.ndim - 1)) for value in inputs.values())

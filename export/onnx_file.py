@@ -10,6 +10,7 @@ import onnx
 import torch
 
 from cmc_sdk.errors import BundleError
+from cmc_sdk.runtime.onnx.opset import OPSET, opset_fault
 
 __all__ = ["MAX_BYTES", "inspect_graph", "normalisations", "tidy_graph"]
 
@@ -115,8 +116,8 @@ def inspect_graph(
 ) -> tuple[dict[str, tuple[int | None, ...]], dict[str, tuple[int | None, ...]]]:
     """Check one graph's bytes against the rules of a bundle; return the shapes of its inputs and outputs.
 
-    The rules: it passes ONNX's full checker; weights embedded, none by reference; opset 18 to 20 of the standard
-    domain only; no BatchNormalization and nothing in training mode; every input and output float32.
+    The rules: it passes ONNX's full checker; weights embedded, none by reference; an opset of `OPSETS`, ops of
+    the standard domain only; no BatchNormalization and nothing in training mode; every input and output float32.
 
     Returns:
         Shapes by name for inputs and for outputs; None stands for the dynamic batch.
@@ -131,8 +132,8 @@ def inspect_graph(
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
         raise BundleError(f"{name}: its weights lie in another file", mend="embed them: export again")
     versions = {entry.domain: entry.version for entry in model.opset_import}
-    if not 18 <= versions.get("", 0) <= 20:
-        raise BundleError(f"{name}: opset {versions.get('')} is outside 18 to 20", mend="export with opset 18")
+    if (fault := opset_fault(versions.get(""))) is not None:
+        raise BundleError(f"{name}: {fault}", mend=f"export with opset {OPSET}")
     for node in model.graph.node:
         if node.domain not in ("", "ai.onnx"):
             raise BundleError(f"{name}: op {node.domain}.{node.op_type} is not standard ONNX", mend="export again")

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 
 from cmc_sdk.errors import InputError, ParityError
-from cmc_sdk.export.graphs import OPSET, export_module
+from cmc_sdk.export.graphs import export_module
 from cmc_sdk.export.onnx_file import inspect_graph
 from cmc_sdk.files import atomic_file
+from cmc_sdk.runtime.onnx.opset import OPSET
 from cmc_sdk.training.model import ReleasedNetwork
 
 __all__ = ["export_released"]
@@ -35,7 +36,7 @@ def export_released(
         network: From `load_released_checkpoint`.
         path: The `.onnx` file; its folder must exist.
         window_vox: Window that the graph is for; multiples of 8.
-        opset: 18, 19 or 20.
+        opset: One of `OPSETS`.
 
     Returns:
         Largest difference of the logits, relative to their largest absolute value.

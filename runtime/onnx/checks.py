@@ -8,10 +8,9 @@ from cmc_sdk.bundle.manifest import Graph
 from cmc_sdk.errors import BundleError
 from cmc_sdk.runtime.onnx.external import refuse_external_data
 from cmc_sdk.runtime.onnx.facts import FLOAT, HALF, GraphFacts, NodeFacts, read_facts
+from cmc_sdk.runtime.onnx.opset import opset_fault
 
-__all__ = ["OPSETS", "check_graph_file"]
-
-OPSETS = range(18, 21)
+__all__ = ["check_graph_file"]
 
 _EITHER = frozenset(
     {
@@ -36,7 +35,7 @@ _NAMES = {FLOAT: "FP32", HALF: "FP16"}
 def check_graph_file(data: bytes, *, graph: Graph) -> None:
     """Refuse a graph that is not what its bundle says of it.
 
-    What is checked: weights within the file; opset 18 to 20 of the standard domain; no BatchNormalization, nothing in
+    What is checked: weights within the file; an opset of `OPSETS`; no BatchNormalization, nothing in
     training mode, no Attention op, no graph within the graph; inputs and outputs those of the manifest, FP32, with a
     dynamic batch; in `f32` nothing FP16; in `fp16` every declared island there and in FP32, everything else in FP16,
     and one type in each node.
@@ -56,8 +55,8 @@ def check_graph_file(data: bytes, *, graph: Graph) -> None:
 
 def _structure(facts: GraphFacts) -> Iterator[str]:
     opset = facts.opsets.get("", facts.opsets.get("ai.onnx"))
-    if opset not in OPSETS:
-        yield f"opset {opset} is outside {OPSETS.start} to {OPSETS.stop - 1}"
+    if (fault := opset_fault(opset)) is not None:
+        yield fault
     for node in facts.nodes:
         if node.domain not in ("", "ai.onnx"):
             yield f"op {node.domain}.{node.op_type} is not standard ONNX"
