@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 
 from cmc_sdk.bundle.manifest import ModelSpec
 from cmc_sdk.bundle.precision import GateLimits
@@ -18,6 +17,7 @@ from cmc_sdk.runtime.gate.probes import ComparingBackend, OutputDifference
 from cmc_sdk.runtime.gate.reference import BackendReference
 from cmc_sdk.runtime.gate.run import ParityReport, run_gate
 from cmc_sdk.runtime.gate.stress import stress_cases
+from cmc_sdk.runtime.host.packages import installed_version
 from cmc_sdk.runtime.segmenter import Segmenter
 
 __all__ = ["ParityCase", "ParityReport", "compare_outputs", "measure_parity"]
@@ -55,7 +55,7 @@ def measure_parity(
         candidates=candidates,
         cases=every,
         limits=limits,
-        versions={name: _version(backend.name) for name, backend in candidates.items()},
+        versions={name: installed_version(backend.name) for name, backend in candidates.items()},
         keep=keep,
         progress=progress,
     )
@@ -85,12 +85,5 @@ def compare_outputs(
 
 
 def _title(backend: Backend) -> str:
-    found = _version(backend.name)
+    found = installed_version(backend.name)
     return f"{backend.name} {found}" if backend.name == "torch" else f"{backend.name} {backend.precision}"
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import os
 import platform
@@ -13,14 +12,10 @@ from typing import Any
 
 from cmc_sdk.runtime.backends.providers import GPU_PROVIDERS, probe_provider
 from cmc_sdk.runtime.backends.select import PRECISIONS_OF
-from cmc_sdk.runtime.host.processor import processor_name
+from cmc_sdk.runtime.host.packages import PACKAGES, installed_version
+from cmc_sdk.threads import usable_threads
 
-__all__ = ["BackendState", "MachineReport", "NvidiaState", "describe_machine", "examine_machine"]
-
-PACKAGES = (
-    "cmc-sdk", "numpy", "nibabel", "pydantic", "click", "onnxruntime", "onnxruntime-gpu", "openvino", "torch", "monai",
-    "lightning-fabric", "safetensors", "onnx", "onnxscript",
-)  # fmt: skip
+__all__ = ["BackendState", "MachineReport", "NvidiaState", "examine_machine"]
 
 
 @dataclass(frozen=True)
@@ -90,13 +85,13 @@ class MachineReport:
 
 def examine_machine() -> MachineReport:
     """Look at this machine; imports the inference backends, never torch."""
-    packages = {name: _version(name) for name in PACKAGES}
+    packages = {name: installed_version(name) for name in PACKAGES}
     backends = {"onnxruntime": _onnxruntime(), "openvino": _openvino()} | _gpu_providers()
     return MachineReport(
         python=platform.python_version(),
         platform=platform.platform(),
         machine=platform.machine(),
-        cores=_cores(),
+        cores=usable_threads(),
         memory_bytes=_memory_bytes(),
         packages=packages,
         backends=backends,
@@ -108,22 +103,6 @@ def examine_machine() -> MachineReport:
         openvino_telemetry_blocked=_telemetry_blocked() if packages["openvino"] else None,
         faults=tuple(_faults(packages, backends)),
     )
-
-
-def describe_machine() -> dict[str, Any]:
-    """What a report of measurements says of where they were made: system, processor, cores, versions."""
-    packages = {name: _version(name) for name in PACKAGES}
-    return {
-        "platform": platform.platform(),
-        "processor": processor_name(),
-        "python": platform.python_version(),
-        "cores": _cores(),
-        "packages": {name: found for name, found in packages.items() if found is not None},
-    }
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _faults(packages: Mapping[str, str | None], backends: Mapping[str, BackendState]) -> list[str]:
@@ -144,7 +123,7 @@ def _faults(packages: Mapping[str, str | None], backends: Mapping[str, BackendSt
 
 
 def _onnxruntime() -> BackendState:
-    version = _version("onnxruntime") or _version("onnxruntime-gpu")
+    version = installed_version("onnxruntime") or installed_version("onnxruntime-gpu")
     if not _present("onnxruntime"):
         return BackendState(False, None, (), (), "not installed")
     try:
@@ -161,7 +140,7 @@ def _onnxruntime() -> BackendState:
 
 def _gpu_providers() -> dict[str, BackendState]:
     """ONNX Runtime's providers for GPUs: only of the package that has them."""
-    version = _version("onnxruntime-gpu")
+    version = installed_version("onnxruntime-gpu")
     if version is None or not _present("onnxruntime"):
         return {}
     states: dict[str, BackendState] = {}
@@ -174,7 +153,7 @@ def _gpu_providers() -> dict[str, BackendState]:
 
 
 def _openvino() -> BackendState:
-    version = _version("openvino")
+    version = installed_version("openvino")
     if not _present("openvino"):
         return BackendState(False, None, (), (), "not installed")
     try:
@@ -215,13 +194,6 @@ def _memory_bytes() -> int | None:
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):
-        return None
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
         return None
 
 

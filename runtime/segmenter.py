@@ -20,7 +20,7 @@ from cmc_sdk.imaging.volume import Volume
 from cmc_sdk.pairing import ScanPairing
 from cmc_sdk.progress import Progress
 from cmc_sdk.runtime.backends.base import Backend, CalibratedBackend
-from cmc_sdk.runtime.core import IntensityStatistics, Threads, intensity_statistics, usable_threads
+from cmc_sdk.runtime.core import IntensityStatistics, Threads, intensity_statistics
 from cmc_sdk.runtime.host.memory import peak_rss_bytes
 from cmc_sdk.runtime.labelling.groups import Group, plan_groups
 from cmc_sdk.runtime.labelling.label_group import Labelled, label_group
@@ -32,6 +32,7 @@ from cmc_sdk.runtime.planning.run_plan import RunPlan, choose_plan
 from cmc_sdk.runtime.results.quality import judge
 from cmc_sdk.runtime.results.record import BundleIdentity, GroupRecord, QualityRecord, RunRecord, input_record
 from cmc_sdk.runtime.results.result import Quality, Result
+from cmc_sdk.threads import usable_threads
 from cmc_sdk.version import __version__
 
 __all__ = ["Image", "Quality", "Result", "Segmenter"]

@@ -47,8 +47,8 @@ def main(folder: Path, backend: str, precision: str, cases: int) -> None:
     """Label the scan in FOLDER `cases` times after a warm-up of the same windows; print the figures as JSON."""
     from cmc_sdk.imaging.nifti import read_nifti
     from cmc_sdk.imaging.volume import Volume
-    from cmc_sdk.runtime.host.description import clock_mhz
     from cmc_sdk.runtime.host.memory import peak_rss_bytes
+    from cmc_sdk.runtime.host.processor import clock_mhz
 
     case = Case.read(folder)
     paths = SidePaths(folder, case=case)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import struct
 import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+
+from cmc_sdk.threads import usable_threads
 
 __all__ = ["gzip_parts"]
 
@@ -30,7 +31,7 @@ def gzip_parts(parts: Iterable[bytes], *, level: int) -> Iterator[bytes]:
     checksum, size = 0, 0
     waiting: deque[Future[bytes]] = deque()
     yield _HEAD
-    threads = min(_MOST_THREADS, os.cpu_count() or 1)
+    threads = min(_MOST_THREADS, usable_threads())
     with ThreadPoolExecutor(threads, thread_name_prefix="cmc-gzip") as pool:
         for part in parts:
             waiting.append(pool.submit(_deflate, part, level))

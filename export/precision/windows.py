@@ -11,8 +11,9 @@ from cmc_sdk.bundle.manifest import Graph, ModelSpec
 from cmc_sdk.errors import InputError
 from cmc_sdk.export.parity import ParityCase
 from cmc_sdk.runtime.backends.base import Array, Backend
-from cmc_sdk.runtime.core import Threads, WindowSampler, intensity_statistics, usable_threads
+from cmc_sdk.runtime.core import Threads, WindowSampler, intensity_statistics
 from cmc_sdk.runtime.labelling.groups import plan_groups
+from cmc_sdk.threads import usable_threads
 
 __all__ = ["CalibrationWindow", "graph_inputs", "sample_windows"]
 

@@ -16,8 +16,8 @@ from cmc_sdk.bundle.precision import GRAPHS_OF, Precision
 from cmc_sdk.bundle.reader import Bundle
 from cmc_sdk.errors import BundleError
 from cmc_sdk.runtime.backends.base import Array
-from cmc_sdk.runtime.core import usable_threads
 from cmc_sdk.runtime.onnx.external import refuse_external_data
+from cmc_sdk.threads import usable_threads
 
 __all__ = ["CompiledGraph", "GraphBackend", "GraphFile", "find_graph", "read_graph"]
 

@@ -19,7 +19,7 @@ from cmc_sdk.environment import instruction_limit
 from cmc_sdk.errors import BackendError
 from cmc_sdk.runtime.backends.base import Array
 from cmc_sdk.runtime.backends.graphs import CompiledGraph, GraphBackend, GraphFile
-from cmc_sdk.runtime.core import usable_threads
+from cmc_sdk.threads import usable_threads
 
 __all__ = ["OpenVinoBackend", "computes_bf16", "import_openvino"]
 

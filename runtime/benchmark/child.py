@@ -36,8 +36,8 @@ def measure(job: dict[str, Any], *, started: float, say: Callable[[int, int], No
     from cmc_sdk.runtime.backends.instructions import prefer_for_f32
     from cmc_sdk.runtime.benchmark.figures import BenchRun, ColdStart, Percentiles
     from cmc_sdk.runtime.benchmark.timed import TimedBackend
-    from cmc_sdk.runtime.host.description import clock_mhz
     from cmc_sdk.runtime.host.memory import peak_rss_bytes
+    from cmc_sdk.runtime.host.processor import clock_mhz
     from cmc_sdk.runtime.labelling.queue import best_streams, set_streams
     from cmc_sdk.runtime.scans.synthetic import synthetic_case
     from cmc_sdk.runtime.segmenter import Segmenter

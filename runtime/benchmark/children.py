@@ -92,7 +92,7 @@ def bench_bundle(
         bundle=f"{manifest.name} {manifest.version}",
         manifest_sha256=opened.manifest_sha256,
         time_utc=started,
-        machine=describe_machine(),
+        machine=describe_machine().to_words(),
         modalities=manifest.spec.names,
         size_vox=synthetic_size(manifest.spec.grid),
         runs=tuple(found),

@@ -5,6 +5,7 @@ What stands here is all that the rest of cmc-sdk uses of it. The core itself is 
 
 from __future__ import annotations
 
+from cmc_sdk.runtime.core._native import Threads
 from cmc_sdk.runtime.core.accumulate import Accumulator
 from cmc_sdk.runtime.core.components import count_components
 from cmc_sdk.runtime.core.distance import surface_distances
@@ -16,7 +17,6 @@ from cmc_sdk.runtime.core.intensity import (
     normalised_background,
 )
 from cmc_sdk.runtime.core.sampling import WindowSampler, sample_window
-from cmc_sdk.runtime.core.threads import Threads, usable_threads
 from cmc_sdk.runtime.core.windows import constant_value, gaussian_axes, longest_axis, ring_size, window_starts
 
 __all__ = [
@@ -38,6 +38,5 @@ __all__ = [
     "ring_size",
     "sample_window",
     "surface_distances",
-    "usable_threads",
     "window_starts",
 ]

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cmc_sdk.runtime.core import _native
+from cmc_sdk.runtime.core._native import Threads
 from cmc_sdk.runtime.core.geometry import Affine, ModelGrid, Size, as_affine
-from cmc_sdk.runtime.core.threads import Threads
 
 __all__ = ["Accumulator"]
 

@@ -11,9 +11,9 @@ import numpy.typing as npt
 from cmc_sdk.bundle.manifest import IntensityRule
 from cmc_sdk.imaging.volume import Volume
 from cmc_sdk.runtime.core import _native
+from cmc_sdk.runtime.core._native import Threads
 from cmc_sdk.runtime.core.geometry import Affine, ModelGrid, Size, as_affine
 from cmc_sdk.runtime.core.intensity import IntensityStatistics
-from cmc_sdk.runtime.core.threads import Threads
 from cmc_sdk.runtime.core.volumes import readable
 
 __all__ = ["WindowSampler", "sample_window"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,12 +20,13 @@ from cmc_sdk.pairing import ScanPairing
 from cmc_sdk.progress import Progress
 from cmc_sdk.runtime.backends.base import Backend
 from cmc_sdk.runtime.backends.select import PRECISIONS_OF, BackendName, installed_backends, open_backend
-from cmc_sdk.runtime.doctor import describe_machine
 from cmc_sdk.runtime.gate.case import ParityCase
 from cmc_sdk.runtime.gate.golden import GoldenReference, read_golden_cases
 from cmc_sdk.runtime.gate.reference import BackendReference
 from cmc_sdk.runtime.gate.run import ParityReport, run_gate
 from cmc_sdk.runtime.gate.stress import stress_cases
+from cmc_sdk.runtime.host.description import describe_machine
+from cmc_sdk.runtime.host.packages import installed_version
 from cmc_sdk.runtime.onnx.checks import check_graph_file
 from cmc_sdk.runtime.segmenter import Image
 from cmc_sdk.runtime.session import admit
@@ -189,7 +189,7 @@ def verify_bundle(
         manifest_sha256=opened.manifest_sha256,
         files=len(manifest.files),
         time_utc=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        machine={**describe_machine(), "devices": _devices()},
+        machine={**describe_machine().to_dict(), "devices": _devices()},
         golden=golden,
         gates=gates,
         notes=tuple(notes),
@@ -287,10 +287,4 @@ def _given(images: Mapping[str, Image] | None, *, manifest: Manifest, pairing: S
 
 
 def _versions(backends: Mapping[str, Backend]) -> dict[str, str | None]:
-    found: dict[str, str | None] = {}
-    for name in backends:
-        try:
-            found[name] = importlib.metadata.version(name.partition("-")[0])
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = None
-    return found
+    return {name: installed_version(name.partition("-")[0]) for name in backends}

@@ -1,38 +1,65 @@
-"""The machine under a benchmark: its processor, its clocks, the versions of what computes."""
+"""The machine under a measurement: its processor, its system, the versions of what computes."""
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
-from cmc_sdk.runtime.core import usable_threads
-from cmc_sdk.runtime.host.processor import processor_facts, processor_name
+from cmc_sdk.runtime.host.packages import COMPUTING, PACKAGES, installed_version
+from cmc_sdk.runtime.host.processor import processor_name
+from cmc_sdk.threads import usable_threads
 
-__all__ = ["clock_mhz", "describe_machine"]
-
-_LIBRARIES = ("cmc-sdk", "openvino", "onnxruntime", "onnxruntime-gpu", "numpy")
-
-
-def describe_machine() -> dict[str, str]:
-    """In words, for tables."""
-    facts = {
-        "processor": processor_name() or "unknown",
-        "system": platform.platform(),
-        "cores": str(usable_threads()),
-        "python": platform.python_version(),
-    }
-    for name in _LIBRARIES:
-        try:
-            facts[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return facts
+__all__ = ["MachineDescription", "describe_machine"]
 
 
-def clock_mhz() -> tuple[float, float] | None:
-    """Lowest and highest clock of the cores now; None where the system does not say."""
-    try:
-        found = [float(value) for value in processor_facts("cpu MHz")]
-    except ValueError:
-        return None
-    return (min(found), max(found)) if found else None
+@dataclass(frozen=True)
+class MachineDescription:
+    """Where something was measured.
+
+    Args:
+        platform: System, release and architecture.
+        processor: Its name; empty where nobody knows it.
+        python: Its version.
+        cores: That this process may use.
+        packages: Version of each of `PACKAGES` that is installed.
+    """
+
+    platform: str
+    processor: str
+    python: str
+    cores: int
+    packages: Mapping[str, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For a report that is kept, such as that of `cmc verify`: every package, by itself."""
+        return {
+            "platform": self.platform,
+            "processor": self.processor,
+            "python": self.python,
+            "cores": self.cores,
+            "packages": dict(self.packages),
+        }
+
+    def to_words(self) -> dict[str, str]:
+        """For a table of figures, such as that of `cmc bench`: in words, with the packages that compute them."""
+        return {
+            "processor": self.processor or "unknown",
+            "system": self.platform,
+            "cores": str(self.cores),
+            "python": self.python,
+            **{name: self.packages[name] for name in COMPUTING if name in self.packages},
+        }
+
+
+def describe_machine() -> MachineDescription:
+    """This machine; imports none of the packages that it names."""
+    found = {name: installed_version(name) for name in PACKAGES}
+    return MachineDescription(
+        platform=platform.platform(),
+        processor=processor_name(),
+        python=platform.python_version(),
+        cores=usable_threads(),
+        packages={name: version for name, version in found.items() if version is not None},
+    )

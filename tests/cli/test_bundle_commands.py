@@ -118,13 +118,13 @@ def test_doctor(cmc: Cmc, monkeypatch: pytest.MonkeyPatch) -> None:
     usable = machine.BackendState(True, "1.0", ("f32",), ("CPU",), "")
     monkeypatch.setattr(machine, "_onnxruntime", lambda: usable)
     monkeypatch.setattr(machine, "_openvino", lambda: usable)
-    monkeypatch.setattr(machine, "_version", {"onnxruntime": "1.0"}.get)
+    monkeypatch.setattr(machine, "installed_version", {"onnxruntime": "1.0"}.get)
     done = cmc("doctor")
     assert done.code == 0
     assert "1.0: f32 on CPU" in done.out
     assert "no fault found" in done.out
     assert json.loads(cmc("doctor", "--json").out)["faults"] == []
-    monkeypatch.setattr(machine, "_version", {"onnxruntime": "1.0", "onnxruntime-gpu": "1.0"}.get)
+    monkeypatch.setattr(machine, "installed_version", {"onnxruntime": "1.0", "onnxruntime-gpu": "1.0"}.get)
     faulty = cmc("doctor")
     assert faulty.code == 1
     assert "fault: onnxruntime and onnxruntime-gpu are both installed" in faulty.out

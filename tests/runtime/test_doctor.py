@@ -18,7 +18,7 @@ def examine(
     monkeypatch.setattr(machine, "_onnxruntime", lambda: onnxruntime)
     monkeypatch.setattr(machine, "_openvino", lambda: openvino)
     known = {"onnxruntime": onnxruntime.version, "onnxruntime-gpu": "1.0" if both else None}
-    monkeypatch.setattr(machine, "_version", lambda name: known.get(name))
+    monkeypatch.setattr(machine, "installed_version", lambda name: known.get(name))
     return examine_machine()
 
 

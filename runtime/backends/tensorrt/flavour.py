@@ -7,7 +7,6 @@ always so. `tensorrt_rtx` is always so too, builds for devices that are not ther
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import importlib.util
 import re
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from typing import Any, Literal
 
 from cmc_sdk.errors import BackendError, InputError
 from cmc_sdk.runtime.backends.tensorrt.keys import FlavourName
+from cmc_sdk.runtime.host.packages import installed_version
 
 __all__ = ["RTX_CAPABILITIES", "Flavour", "FlavourState", "choose_flavour", "find_flavours", "load_flavour"]
 
@@ -195,10 +195,8 @@ def choose_flavour(*, ahead_of_time: bool, wanted: FlavourName | Literal["auto"]
 def _state(name: FlavourName) -> FlavourState:
     if importlib.util.find_spec(name) is None:
         return FlavourState(name, None, "not installed")
-    try:
-        version = importlib.metadata.version(name.replace("_", "-"))
-    except importlib.metadata.PackageNotFoundError:
-        version = "unknown"  # JetPack's package carries no metadata that pip would know
+    # JetPack's package carries no metadata that pip would know.
+    version = installed_version(name.replace("_", "-")) or "unknown"
     old = name == "tensorrt" and version != "unknown" and _numbers(version)[:2] < OLDEST
     return FlavourState(name, version, f"too old: {OLDEST[0]}.{OLDEST[1]} or later is needed" if old else "")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from pathlib import Path
 
 import pytest
 
@@ -31,6 +32,39 @@ def test_facts_of_every_core(monkeypatch, tmp_path):
     assert processor.processor_facts("cpu MHz") == ["2400.0", "2500.0"]
     assert processor.processor_facts("cpu") == []
     assert processor.processor_name() == "A processor of 4 GHz"
+
+
+def test_the_file_is_read_once_a_process(monkeypatch, tmp_path):
+    describe(monkeypatch, tmp_path)
+    reads = []
+    read_text = Path.read_text
+
+    def count(path, *args, **kwargs):
+        reads.append(path)
+        return read_text(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "read_text", count)
+    assert processor.is_zen4()
+    assert processor.processor_name() == "A processor of 4 GHz"
+    assert processor.is_zen4()
+    assert reads == [processor.CPUINFO]
+
+
+def test_the_clock_is_that_of_now(monkeypatch, tmp_path):
+    describe(monkeypatch, tmp_path)
+    assert processor.processor_facts("cpu MHz") == ["2400.0", "2500.0"]
+    assert processor.clock_mhz() == (2400.0, 2500.0)
+    processor.CPUINFO.write_text(processor.CPUINFO.read_text().replace("2400.0", "800.0"))
+    assert processor.clock_mhz() == (800.0, 2500.0)
+    assert processor.processor_facts("cpu MHz") == ["2400.0", "2500.0"]
+
+
+@pytest.mark.parametrize("text", ["", "cpu MHz\t\t: unknown\n"])
+def test_a_system_that_does_not_say_its_clock(monkeypatch, tmp_path, text):
+    path = tmp_path / "cpuinfo"
+    path.write_text(text)
+    monkeypatch.setattr(processor, "CPUINFO", path)
+    assert processor.clock_mhz() is None
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,7 @@ def test_flavours_are_found_without_being_imported(fake, monkeypatch):
     states = {item.name: item for item in find_flavours()}
     assert "tensorrt_rtx" not in sys.modules
     assert states["tensorrt_rtx"].note == ""
-    monkeypatch.setattr(module.importlib.metadata, "version", lambda name: "8.6.1")
+    monkeypatch.setattr(module, "installed_version", lambda name: "8.6.1")
     monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: name)
     assert "too old" in next(item for item in find_flavours() if item.name == "tensorrt").note
     installed(monkeypatch)

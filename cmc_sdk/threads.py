@@ -1,16 +1,14 @@
-"""How many threads the core works on."""
+"""How many threads this process has processors for."""
 
 from __future__ import annotations
 
 import os
 
-from cmc_sdk.runtime.core._native import Threads
-
-__all__ = ["Threads", "usable_threads"]
+__all__ = ["usable_threads"]
 
 
 def usable_threads() -> int:
-    """Processors that this process may use."""
+    """Processors that this process may use: those it is bound to, where the system says so, else all; at least 1."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on every system
