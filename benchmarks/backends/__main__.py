@@ -16,10 +16,10 @@ from typing import Any
 
 import click
 
-from benchmarks.inference.__main__ import cpu_model
 from benchmarks.inference.case import Case, SidePaths
 from benchmarks.inference.children import run_child
 from cmc_sdk.files import atomic_file
+from cmc_sdk.runtime.host.processor import processor_name
 
 RESULTS = Path(__file__).parents[1] / "results" / "backends.json"
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -100,7 +100,7 @@ def main(
     document: dict[str, Any] = {
         "benchmark": "backends",
         "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
-        "cpu": cpu_model(),
+        "cpu": processor_name(),
         **settings,
         "threads": threads,
         "weights": "random",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
 import platform
 import shutil
 import statistics
@@ -17,9 +16,10 @@ from typing import Any
 
 import click
 
-from benchmarks.inference.__main__ import cpu_model
 from benchmarks.inference.children import run_child
 from cmc_sdk.files import atomic_file
+from cmc_sdk.runtime.host.processor import processor_name
+from cmc_sdk.threads import usable_threads
 
 RESULTS = Path(__file__).parents[1] / "results" / "cold_start.json"
 MOST_SECONDS = {"tiny": 1.5}
@@ -86,9 +86,9 @@ def main(presets: tuple[str, ...], runs: int, threads: int, keep: Path | None, s
         document = {
             "benchmark": "cold_start",
             "date": datetime.date.today().isoformat(),
-            "cpu": cpu_model(),
+            "cpu": processor_name(),
             "system": platform.system(),
-            "cores": len(os.sched_getaffinity(0)),
+            "cores": usable_threads(),
             "threads": threads,
             "backend": "openvino f32",
             "required_seconds": MOST_SECONDS,

@@ -15,13 +15,13 @@ import numpy as np
 
 from benchmarks.contract.slow import SlowStandIn, slow_spec
 from benchmarks.core.path import make_scan
-from benchmarks.inference.__main__ import cpu_model
 from benchmarks.inference.case import SETTINGS, Case, SidePaths
 from benchmarks.inference.children import run_child, run_module
 from cmc_sdk.errors import DeadlineError, PlanError
 from cmc_sdk.files import atomic_file
 from cmc_sdk.imaging.volume import Volume
 from cmc_sdk.runtime.host.memory import PeakWatch
+from cmc_sdk.runtime.host.processor import processor_name
 from cmc_sdk.runtime.planning.limits import Limits
 from cmc_sdk.runtime.segmenter import Segmenter
 
@@ -102,7 +102,7 @@ def main(results: bool) -> None:
     document: dict[str, Any] = {
         "benchmark": "contract",
         "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
-        "cpu": cpu_model(),
+        "cpu": processor_name(),
         "required": {"planned / peak": [1.0, MOST], "broken": 0},
     }
     case = Case(**SETTINGS["quick"], threads=2)

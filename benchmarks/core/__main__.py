@@ -17,9 +17,9 @@ from typing import Any
 
 import click
 
-from benchmarks.inference.__main__ import cpu_model
 from benchmarks.inference.children import run_child
 from cmc_sdk.files import atomic_file
+from cmc_sdk.runtime.host.processor import processor_name
 
 RESULTS = Path(__file__).parents[1] / "results" / "core.json"
 REQUIRED_RATIO = 5.0
@@ -100,7 +100,7 @@ def main(threads: int, repeats: int, quick: bool, results: bool) -> None:
     document: dict[str, Any] = {
         "benchmark": "core",
         "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
-        "cpu": cpu_model(),
+        "cpu": processor_name(),
         "threads": threads,
         "required": {"ratio": REQUIRED_RATIO, "ns_per_voxel": REQUIRED_NS, "flat": FLAT},
     }

@@ -19,9 +19,9 @@ from typing import Any
 
 import click
 
-from benchmarks.inference.__main__ import cpu_model
 from cmc_sdk.files import atomic_file
 from cmc_sdk.runtime.backends.tensorrt.engines import BuildReport, build_engines
+from cmc_sdk.runtime.host.processor import processor_name
 
 TARGETS = ("sm80", "sm86", "sm89", "sm120", "sm75")
 RESULTS = Path(__file__).parents[1] / "results" / "engines.json"
@@ -64,7 +64,7 @@ def main(presets: tuple[str, ...], folder: Path | None, results: bool) -> None:
     document: dict[str, Any] = {
         "benchmark": "engines",
         "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
-        "cpu": cpu_model(),
+        "cpu": processor_name(),
         "system": platform.system(),
         "gpu": "none: engines are built, not executed",
     }

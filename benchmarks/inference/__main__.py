@@ -26,6 +26,7 @@ from benchmarks.inference.case import SETTINGS, Case, SidePaths
 from benchmarks.inference.children import run_child, run_module
 from cmc_sdk.files import atomic_file
 from cmc_sdk.runtime.backends.openvino import computes_bf16
+from cmc_sdk.runtime.host.processor import processor_name
 
 REQUIRED_TIME_RATIO = 2.0
 REQUIRED_MEMORY_RATIO = 3.0
@@ -100,15 +101,6 @@ def show(title: str, figures: dict[str, Any]) -> None:
     click.echo(f"equal labels: {figures['equal_labels']:.2%} (the sides interpolate the scan differently)")
 
 
-def cpu_model() -> str:
-    """As the system names it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
-
-
 def judge(document: dict[str, Any]) -> bool:
     """Print each bar and whether it is met."""
     bars = [
@@ -141,7 +133,7 @@ def main(
     document: dict[str, Any] = {
         "benchmark": "inference",
         "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
-        "cpu": cpu_model(),
+        "cpu": processor_name(),
         "system": platform.system(),
         **settings,
         "threads": threads,

@@ -6,7 +6,6 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import numpy.typing as npt
 
 from benchmarks.method.arms import Arm, Scores
 from benchmarks.method.task import MODALITIES
+from cmc_sdk.runtime.host.processor import processor_name
 
 BAR = 0.015
 RESAMPLES = 10_000
@@ -101,7 +101,7 @@ def as_document(
     rows = table(results)
     return {
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
-        "cpu": _cpu(),
+        "cpu": processor_name(),
         "python": platform.python_version(),
         "seconds": round(seconds),
         "seeds": list(seeds),
@@ -121,12 +121,3 @@ def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
         else:
             plain[key] = value
     return plain
-
-
-def _cpu() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
