@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from cmc_sdk.bundle.manifest import ModelSpec, SeenRange, SubsetScore
 from cmc_sdk.errors import DataError, InputError
-from cmc_sdk.imaging.dicom.source import DicomSource
 from cmc_sdk.imaging.read import read_volume
 from cmc_sdk.imaging.volume import Volume
 from cmc_sdk.pairing import ScanPairing
@@ -314,8 +313,8 @@ def _open_image(image: Image) -> Volume:
 
 def _known(confidence: npt.NDArray[np.uint8], *, volume: Volume) -> npt.NDArray[np.uint8]:
     """`confidence` with 0, in place, on slices that the scanner left out: what lies there was interpolated."""
-    if isinstance(volume.header, DicomSource) and volume.header.gaps:
-        confidence[:, :, sorted(volume.header.gaps)] = 0
+    if volume.interpolated_slices:
+        confidence[:, :, sorted(volume.interpolated_slices)] = 0
     return confidence
 
 

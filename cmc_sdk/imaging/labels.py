@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,7 @@ def as_labels(volume: Volume) -> Volume:
                 if offence is fractional
                 else "map the classes to 1 … 255 first",
             )
-    return Volume(labels, volume.affine_mm, name=volume.name, header=volume.header, notes=volume.notes)
+    return replace(volume, stored=labels, slope=1.0, intercept=0.0)
 
 
 class _Offence:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,10 @@ class Volume:
             geometry bit for bit; opaque outside the reader that made it.
         notes: What the reader wants the user to know, for example that sform and qform differ and which was used;
             without the file's name, since a run record lists them as warnings.
+        frame_of_reference_uid: Which frame of reference the grid lies in, as the file says; None where it names none,
+            as no NIfTI file does.
+        interpolated_slices: Indices along the third axis of slices that lie where the scanner left one out: what they
+            hold was interpolated over a gap, so that nothing that is found there was seen.
 
     Raises:
         GeometryError: Not 3-D, an empty axis, or an affine that is not finite, not invertible or not affine.
@@ -38,8 +42,10 @@ class Volume:
     slope: float = 1.0
     intercept: float = 0.0
     name: str = "volume"
-    header: Any = field(default=None, repr=False)
+    header: object = field(default=None, repr=False)
     notes: tuple[str, ...] = ()
+    frame_of_reference_uid: str | None = None
+    interpolated_slices: frozenset[int] = frozenset()
 
     def __post_init__(self) -> None:
         affine = np.array(self.affine_mm, dtype=np.float64)
@@ -105,5 +111,5 @@ class Volume:
         return bool(np.abs((self.affine_mm - other.affine_mm) @ corners).max() <= tolerance_mm)
 
     def with_array(self, array: npt.NDArray[Any], *, name: str | None = None) -> Volume:
-        """Another array on the same grid, with scaling of 1 and the same file geometry."""
-        return Volume(array, self.affine_mm, name=name or self.name, header=self.header)
+        """Another array on the same grid in the same frame, with scaling of 1 and the same file geometry."""
+        return replace(self, stored=array, slope=1.0, intercept=0.0, name=name or self.name, notes=())

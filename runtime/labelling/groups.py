@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from cmc_sdk.bundle.manifest import ModelSpec
 from cmc_sdk.errors import GeometryError
-from cmc_sdk.imaging.dicom.source import DicomSource
+from cmc_sdk.imaging.dicom.source import dicom_source
 from cmc_sdk.imaging.volume import Volume
 from cmc_sdk.pairing import ScanPairing
 from cmc_sdk.runtime.core import (
@@ -82,9 +82,8 @@ def _together(
         return True, ()
     if spec.pairing == "unpaired":
         return False, ()
-    sources = [volumes[name].header for name in present]
-    if all(isinstance(source, DicomSource) for source in sources):
-        frames = {source.frame_of_reference_uid for source in sources}
+    if all(dicom_source(volumes[name]) is not None for name in present):
+        frames = {volumes[name].frame_of_reference_uid for name in present}
         if len(frames) == 1 and None not in frames:
             return True, ()
         warning = (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from cmc_sdk.bundle.manifest import ModelSpec
 from cmc_sdk.errors import InputError
-from cmc_sdk.imaging.dicom.source import DicomSource
+from cmc_sdk.imaging.dicom.source import dicom_source
 from cmc_sdk.imaging.nifti import write_volume
 from cmc_sdk.imaging.volume import Volume
 
@@ -47,12 +47,12 @@ def check_sources(volumes: Mapping[str, Volume], *, formats: Sequence[Format]) -
     if not asked:
         return
     for name, volume in volumes.items():
-        if not isinstance(volume.header, DicomSource):
+        if dicom_source(volume) is None:
             raise InputError(
                 f"--format {','.join(asked)}: the scan {name} is not DICOM, so there are no frames to refer to",
                 mend="give the DICOM series or study, or write nifti alone",
             )
-        if not volume.header.frame_of_reference_uid:
+        if not volume.frame_of_reference_uid:
             raise InputError(
                 f"--format {','.join(asked)}: the series of {name} names no frame of reference",
                 mend="write nifti alone, or have the archive send the series with its Frame of Reference UID",

@@ -6,10 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cmc_sdk.errors import InputError
+from cmc_sdk.imaging.volume import Volume
+
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-__all__ = ["DicomSource", "SourceFrame"]
+__all__ = ["DicomSource", "SourceFrame", "dicom_source", "require_dicom_source"]
 
 
 @dataclass(frozen=True)
@@ -55,3 +58,23 @@ class DicomSource:
     modality: str
     gaps: frozenset[int] = frozenset()
     holds: object = field(default=None, repr=False, compare=False)
+
+
+def dicom_source(volume: Volume) -> DicomSource | None:
+    """Where `volume` came from in DICOM; None if it came from elsewhere."""
+    return volume.header if isinstance(volume.header, DicomSource) else None
+
+
+def require_dicom_source(volume: Volume) -> DicomSource:
+    """Where `volume` came from in DICOM.
+
+    Raises:
+        InputError: It came from elsewhere.
+    """
+    source = dicom_source(volume)
+    if source is None:
+        raise InputError(
+            f"{volume.name} was not read from DICOM, so there are no frames that a DICOM object could refer to",
+            mend="give the DICOM series instead, or write NIfTI",
+        )
+    return source

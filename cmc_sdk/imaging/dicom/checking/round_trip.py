@@ -20,7 +20,7 @@ from cmc_sdk.imaging.dicom.checking.comparison import (
 from cmc_sdk.imaging.dicom.checking.index_maps import IndexMap, faults_of
 from cmc_sdk.imaging.dicom.checking.read_back import Reference, SegmentationObject, structures
 from cmc_sdk.imaging.dicom.checking.source_planes import settled_slices
-from cmc_sdk.imaging.dicom.source import DicomSource
+from cmc_sdk.imaging.dicom.source import DicomSource, require_dicom_source
 from cmc_sdk.imaging.volume import Volume
 
 __all__ = ["check_segmentation", "check_structure_set"]
@@ -73,7 +73,7 @@ def _check(read: Callable[[], ReadBackComparison], *, labels: Volume, name: str)
             other = comparison.difference(fault.matrix)
             if other is not None and other.differing < found.differing:
                 raise _refusal(name, f"read back, it is {fault.name}")
-    source: DicomSource = labels.header
+    source = require_dicom_source(labels)
     references = comparison.references()
     if wrong := _wrong_references(references, source=source):
         raise _refusal(name, f"read back, it {wrong}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -12,10 +11,8 @@ from cmc_sdk.errors import GeometryError
 from cmc_sdk.imaging.dicom.checking.comparison import placed_on
 from cmc_sdk.imaging.dicom.checking.index_maps import faults_of, lps_to_index
 from cmc_sdk.imaging.dicom.checking.read_back import Plane, Reference, frame_planes, planes_in
+from cmc_sdk.imaging.dicom.source import require_dicom_source
 from cmc_sdk.imaging.volume import Volume
-
-if TYPE_CHECKING:
-    from cmc_sdk.imaging.dicom.source import DicomSource
 
 __all__ = ["settled_slices"]
 
@@ -31,7 +28,7 @@ def settled_slices(labels: Volume, *, referenced: Iterable[int]) -> frozenset[in
     Raises:
         GeometryError: A source frame lies elsewhere: the volume is mirrored, shifted or turned against its source.
     """
-    source: DicomSource = labels.header
+    source = require_dicom_source(labels)
     wanted = {k: frame for k in referenced if (frame := source.frames[k]) is not None}
     planes = planes_in(source.header)
     for path in {frame.path for frame in wanted.values()}:

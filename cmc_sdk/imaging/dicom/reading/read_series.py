@@ -42,7 +42,7 @@ def read_series(series: SeriesVolume, *, irregular: IrregularPolicy = "refuse") 
         series: What to read.
         irregular: Of missing slices and variable spacing: `refuse` them, or `resample` to an even grid, linearly.
             Slices that are in the scan stay as they are where the grid hits them; where a slice is missing, its place
-            is in `DicomSource.gaps`.
+            is in `Volume.interpolated_slices`, and in `DicomSource.gaps`.
 
     Raises:
         DicomError: An irregular grid under `refuse`, pixels that cannot be decoded, files that changed.
@@ -76,6 +76,8 @@ def read_series(series: SeriesVolume, *, irregular: IrregularPolicy = "refuse") 
         name=str(series.path),
         header=source,
         notes=(*series.notes, *notes),
+        frame_of_reference_uid=source.frame_of_reference_uid,
+        interpolated_slices=source.gaps,
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from cmc_sdk.errors import DataError, InputError
 from cmc_sdk.imaging.classes import ClassTable
-from cmc_sdk.imaging.dicom.source import DicomSource, SourceFrame
+from cmc_sdk.imaging.dicom.source import DicomSource, SourceFrame, require_dicom_source
 from cmc_sdk.imaging.dicom.writing.algorithm import AlgorithmIdentity
 from cmc_sdk.imaging.dicom.writing.coding import plain_text, private_scheme_item
 from cmc_sdk.imaging.volume import Volume
@@ -61,12 +61,7 @@ def checked_source(labels: Volume, *, classes: ClassTable) -> DicomSource:
         InputError: The volume was not read from DICOM, or its series names no frame of reference.
         DataError: Values that are no class, or one frame a slice is not known.
     """
-    source = labels.header
-    if not isinstance(source, DicomSource):
-        raise InputError(
-            f"{labels.name} was not read from DICOM, so there are no frames that a DICOM object could refer to",
-            mend="give the DICOM series instead, or write NIfTI",
-        )
+    source = require_dicom_source(labels)
     if not source.frame_of_reference_uid:
         raise InputError(
             f"{labels.name}: its series names no frame of reference, and a DICOM object in another one would say that "
