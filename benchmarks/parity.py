@@ -30,8 +30,16 @@ from cmc_sdk.files import atomic_file
 from cmc_sdk.imaging.nifti import read_nifti
 from cmc_sdk.imaging.volume import Volume
 from cmc_sdk.runtime.backends.select import installed_backends
-from cmc_sdk.runtime.core import gaussian_axes, intensity_statistics, normalise, normalised_background, sample_window
-from cmc_sdk.runtime.labelling.groups import Group, plan_groups
+from cmc_sdk.runtime.core import (
+    ModelGrid,
+    gaussian_axes,
+    intensity_statistics,
+    normalise,
+    normalised_background,
+    sample_window,
+)
+from cmc_sdk.runtime.planning.planner import plan_windows
+from cmc_sdk.runtime.scans.prepared import PreparedScan, prepare_scans
 from cmc_sdk.runtime.segmenter import Segmenter
 from cmc_sdk.runtime.session import Session
 from cmc_sdk.training.data import Case, load_datalist
@@ -98,11 +106,9 @@ def compare_graphs(
 def compare_windows(network: CMCNetwork, *, spec: ModelSpec, cases: Sequence[ParityCase]) -> list[WindowFigures]:
     figures = {name: WindowFigures(name) for name in spec.names}
     for case in cases:
-        groups, _ = plan_groups(case.images, spec=spec, pairing=case.pairing)
-        for group in groups:
-            volumes = {
-                name: on_model_grid(case.images[name], name=name, group=group, spec=spec) for name in group.modalities
-            }
+        scans = prepare_scans(case.images, spec=spec)
+        for group in plan_windows(scans, spec=spec, pairing=case.pairing).groups:
+            volumes = {name: on_model_grid(scans[name], grid=group.grid) for name in group.modalities}
             pairing: Any = "registered" if len(group.modalities) > 1 else "separate"
             ours = Segmenter(spec, TorchBackend(network)).infer(volumes, pairing=pairing).labels
             theirs = monai_labels(network, volumes, spec=spec)
@@ -111,11 +117,12 @@ def compare_windows(network: CMCNetwork, *, spec: ModelSpec, cases: Sequence[Par
     return [item for item in figures.values() if item.voxels]
 
 
-def on_model_grid(volume: Volume, *, name: str, group: Group, spec: ModelSpec) -> Volume:
+def on_model_grid(scan: PreparedScan, *, grid: ModelGrid) -> Volume:
     """The scan resampled to the whole model grid, so that neither side resamples again."""
-    background = intensity_statistics(volume, spec.modality(name).intensity).background
-    array = sample_window(volume, affine_mm=group.grid.affine_mm, size_vox=group.grid.size_vox, background=background)
-    return Volume(array, group.grid.affine_mm, name=volume.name)
+    array = sample_window(
+        scan.volume, affine_mm=grid.affine_mm, size_vox=grid.size_vox, background=scan.statistics.background
+    )
+    return Volume(array, grid.affine_mm, name=scan.volume.name)
 
 
 def monai_labels(network: CMCNetwork, volumes: dict[str, Volume], *, spec: ModelSpec) -> dict[str, np.ndarray]:

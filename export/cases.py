@@ -12,7 +12,7 @@ from cmc_sdk.export.parity import ParityCase
 from cmc_sdk.imaging.nifti import read_nifti
 from cmc_sdk.imaging.volume import Volume
 from cmc_sdk.pairing import ScanPairing
-from cmc_sdk.runtime.core import model_grid, window_starts
+from cmc_sdk.runtime.planning.planner import count_windows
 from cmc_sdk.training.data import Case, Datalist
 from cmc_sdk.training.data.datalist import Split
 
@@ -49,7 +49,7 @@ def real_cases(datalist: Datalist, *, spec: ModelSpec, count: int = 2) -> list[P
 def _load(case: Case, *, spec: ModelSpec) -> ParityCase:
     images = {name: read_nifti(case.images[name]) for name in spec.names if name in case.images}
     labels = {name: path for name, path in case.labels.items() if name in images}
-    if any(_windows(volume, spec=spec) > MAX_WINDOWS for volume in images.values()):
+    if any(count_windows(volume, spec=spec) > MAX_WINDOWS for volume in images.values()):
         centres = {name: _label_centre(read_nifti(path)) for name, path in labels.items()}
         images = {
             name: crop_volume(volume, centre_mm=_centre_of(name, volume, centres, spec=spec), extent_mm=_extent(spec))
@@ -57,11 +57,6 @@ def _load(case: Case, *, spec: ModelSpec) -> ParityCase:
         }
     pairing: ScanPairing = "registered" if spec.pairing == "registered" else "auto"
     return ParityCase(name=case.case, images=images, pairing=pairing)
-
-
-def _windows(volume: Volume, *, spec: ModelSpec) -> int:
-    grid = model_grid(volume.affine_mm, volume.size_vox, spacing_mm=spec.grid.spacing_mm)
-    return len(window_starts(grid.size_vox, window_vox=spec.grid.window_vox, overlap=spec.grid.overlap))
 
 
 def _extent(spec: ModelSpec) -> float:

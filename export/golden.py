@@ -45,7 +45,7 @@ def golden_case(spec: ModelSpec, *, reference: Backend) -> ParityCase:
     case = ParityCase(name="synthetic", images=best[1], pairing="registered", kind="golden")
     undecided = {
         present: undecided_voxels(
-            {name: case.images[name] for name in present},
+            case.scans(present, spec=spec),
             spec=spec,
             reference=reference,
             margin=MARGINS["f32"],

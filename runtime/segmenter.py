@@ -7,30 +7,29 @@ import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
-from typing import Any, Union
+from typing import Union
 
 import numpy as np
 import numpy.typing as npt
 
 from cmc_sdk.bundle.manifest import ModelSpec, SeenRange, SubsetScore
-from cmc_sdk.errors import DataError, InputError
+from cmc_sdk.errors import InputError
 from cmc_sdk.imaging.read import read_volume
 from cmc_sdk.imaging.volume import Volume
 from cmc_sdk.pairing import ScanPairing
 from cmc_sdk.progress import Progress
 from cmc_sdk.runtime.backends.base import Backend, CalibratedBackend
-from cmc_sdk.runtime.core import IntensityStatistics, Threads, intensity_statistics
+from cmc_sdk.runtime.core import Threads
 from cmc_sdk.runtime.host.memory import peak_rss_bytes
-from cmc_sdk.runtime.labelling.groups import Group, plan_groups
-from cmc_sdk.runtime.labelling.label_group import Labelled, label_group
-from cmc_sdk.runtime.labelling.queue import best_streams, set_streams
-from cmc_sdk.runtime.labelling.runner import StageSeconds
-from cmc_sdk.runtime.planning.cost import CoreRates, SessionCost, measure_core, measure_session
+from cmc_sdk.runtime.labelling.run import StageSeconds, label_scans
+from cmc_sdk.runtime.labelling.window_plan import WindowPlan
 from cmc_sdk.runtime.planning.limits import Limits, RunClock
-from cmc_sdk.runtime.planning.run_plan import RunPlan, choose_plan
+from cmc_sdk.runtime.planning.planner import Planner
+from cmc_sdk.runtime.planning.run_plan import RunPlan
 from cmc_sdk.runtime.results.quality import judge
 from cmc_sdk.runtime.results.record import BundleIdentity, GroupRecord, QualityRecord, RunRecord, input_record
 from cmc_sdk.runtime.results.result import Quality, Result
+from cmc_sdk.runtime.scans.prepared import PreparedScan, prepare_scans
 from cmc_sdk.threads import usable_threads
 from cmc_sdk.version import __version__
 
@@ -77,13 +76,11 @@ class Segmenter:
         self._threads = threads
         self._core_threads = threads or usable_threads()
         self._limits = limits or Limits()
-        self._costs: dict[tuple[tuple[str, ...], int, int], SessionCost] = {}
-        self._ready_streams = 1
-        self._rates: CoreRates | None = None
+        self._planner = Planner(backend, spec=spec, limits=self._limits, threads=self._core_threads)
 
     def infer(
         self,
-        images: Mapping[str, Image],
+        images: Mapping[str, Image | PreparedScan],
         *,
         pairing: ScanPairing = "auto",
         batch: int = 1,
@@ -94,8 +91,8 @@ class Segmenter:
 
         Args:
             images: Any non-empty subset of the network's modalities: volumes, or paths of NIfTI files or of DICOM
-                files, folders and zips that hold one volume.
-            pairing: How scans relate; see `cmc_sdk.runtime.labelling.groups.plan_groups`.
+                files, folders and zips that hold one volume; or scans that were made ready before.
+            pairing: How scans relate; see `cmc_sdk.runtime.planning.groups.plan_groups`.
             batch: Windows in one call of the network; with limits the plan decides.
             progress: Called with ("windows", done, total).
             cancel: Asked before each window; True ends the run.
@@ -113,45 +110,29 @@ class Segmenter:
         started, since = datetime.now(timezone.utc), time.perf_counter()
         threads = Threads(self._core_threads)
         stages = StageSeconds()
-        volumes = {name: _open_image(images[name]) for name in self.spec.names if name in images}
+        opened = self._open(images)
         since = stages.add("read", since)
-        reading_s = stages.seconds["read"]
-        if self._limits:
-            plan = self._plan(volumes, pairing=pairing, spent_s=reading_s)
-            groups, warnings, batch, streams = plan.groups, plan.warnings, plan.batch, plan.streams
-            since = stages.add("plan", since)
-        else:
-            groups, warnings = plan_groups(volumes, spec=self.spec, pairing=pairing, threads=threads.count)
-            # By the scans alone, so that a scan is run in the same way whatever came before it.
-            streams = min(best_streams(self.backend), max(len(group.starts) for group in groups))
-            set_streams(self.backend, streams)
-        # Planning is not the run: a session measures once, and the deadline holds for every scan alike.
-        clock = RunClock(self._limits, cancel=cancel, started=time.monotonic() - reading_s)
-        statistics = {name: self._statistics(name, volume, threads) for name, volume in volumes.items()}
+        scans = prepare_scans(opened, spec=self.spec, threads=threads)
         since = stages.add("statistics", since)
-        warnings += tuple(f"{name}: {note}" for name, volume in volumes.items() for note in volume.notes)
+        read_s, statistics_s = stages.seconds["read"], stages.seconds["statistics"]
+        # What a plan promises holds the statistics, as if they were still to come.
+        plan = self._planner.plan(scans, pairing=pairing, batch=batch, spent_s=read_s)
+        stages.add("plan" if self._limits else "statistics", since)
+        # Planning is not the run: a session measures once, and the deadline holds for every scan alike.
+        clock = RunClock(self._limits, cancel=cancel, started=time.monotonic() - read_s - statistics_s)
+        volumes = {name: scan.volume for name, scan in scans.items()}
+        warnings = plan.warnings + tuple(f"{name}: {note}" for name, scan in volumes.items() for note in scan.notes)
         exact = _exact_windows(self.backend)
-        total, labelled, before = sum(len(group.starts) for group in groups), dict[str, Labelled](), 0
-        for group in groups:
-
-            def report(done: int, before: int = before) -> None:
-                if progress is not None:
-                    progress("windows", before + done, total)
-
-            labelled |= label_group(
-                group,
-                volumes=volumes,
-                statistics=statistics,
-                spec=self.spec,
-                backend=self.backend,
-                batch=batch,
-                streams=streams,
-                threads=threads,
-                stages=stages,
-                progress=report,
-                checkpoint=clock.check,
-            )
-            before += len(group.starts)
+        labelled = label_scans(
+            scans,
+            plan=plan,
+            spec=self.spec,
+            backend=self.backend,
+            threads=threads,
+            stages=stages,
+            checkpoint=clock.check,
+            progress=progress,
+        )
         clock.check()
         since = time.perf_counter()
         if (exact := _exact_windows(self.backend) - exact) > 0:
@@ -168,16 +149,15 @@ class Segmenter:
         }
         quality = judge(
             spec=self.spec,
-            volumes=volumes,
-            statistics=statistics,
+            scans=scans,
             labelled=labelled,
             volumes_ml=volumes_ml,
-            groups=[group.modalities for group in groups],
+            groups=[group.modalities for group in plan.groups],
             seen=self._seen,
             validated_subsets=self._validated,
         )
         stages.add("quality", since)
-        record = self._record(started, volumes, groups, stages, (batch, streams), warnings, quality, volumes_ml)
+        record = self._record(started, volumes, plan, stages, warnings, quality, volumes_ml)
         return Result(
             labels={name: volume.with_array(labelled[name].labels) for name, volume in volumes.items()},
             confidence={
@@ -189,7 +169,7 @@ class Segmenter:
             record=record,
         )
 
-    def plan(self, images: Mapping[str, Image], *, pairing: ScanPairing = "auto") -> RunPlan:
+    def plan(self, images: Mapping[str, Image | PreparedScan], *, pairing: ScanPairing = "auto") -> RunPlan:
         """What `infer` would take, without running it; measures one window first, once for a set of modalities.
 
         Raises:
@@ -197,43 +177,17 @@ class Segmenter:
             InputError, DataError, GeometryError: As `infer`.
         """
         self._check(images, batch=1)
-        volumes = {name: _open_image(images[name]) for name in self.spec.names if name in images}
-        return self._plan(volumes, pairing=pairing, spent_s=0.0)
+        scans = prepare_scans(self._open(images), spec=self.spec, threads=Threads(self._core_threads))
+        return self._planner.promise(scans, pairing=pairing, spent_s=0.0)
 
-    def _plan(self, volumes: Mapping[str, Volume], *, pairing: ScanPairing, spent_s: float) -> RunPlan:
-        if self._rates is None:
-            self._rates = measure_core(self.spec, threads=Threads(self._core_threads))
-        deadline = self._limits.deadline_s
-        left = Limits(self._limits.max_mem_bytes, None if deadline is None else deadline - spent_s)
-        plan = choose_plan(
-            volumes,
-            spec=self.spec,
-            pairing=pairing,
-            limits=left,
-            cost_of=lambda present, batch, streams: self._cost(present, batch, streams, volumes),
-            rates=self._rates,
-            threads=self._core_threads,
-            best_streams=best_streams(self.backend),
-        )
-        if self._ready_streams != plan.streams:  # another one was measured last, and compiling takes time
-            for group in plan.groups:
-                present = group.modalities
-                measure_session(self.backend, spec=self.spec, present=present, batch=plan.batch, streams=plan.streams)
-            self._ready_streams = plan.streams
-        return plan
+    def _open(self, images: Mapping[str, Image | PreparedScan]) -> dict[str, Volume | PreparedScan]:
+        given = {name: images[name] for name in self.spec.names if name in images}
+        return {
+            name: image if isinstance(image, (Volume, PreparedScan)) else read_volume(image)
+            for name, image in given.items()
+        }
 
-    def _cost(self, present: Sequence[str], batch: int, streams: int, volumes: Mapping[str, Volume]) -> SessionCost:
-        key = (tuple(present), batch, streams)
-        if key not in self._costs:
-            # Scans that are in memory by now are counted apart.
-            resident = sum(item.stored.nbytes for item in volumes.values() if not _is_mapped(item.stored))
-            self._costs[key] = measure_session(
-                self.backend, spec=self.spec, present=present, batch=batch, streams=streams, scans_bytes=resident
-            )
-            self._ready_streams = streams
-        return self._costs[key]
-
-    def _check(self, images: Mapping[str, Image], *, batch: int) -> None:
+    def _check(self, images: Mapping[str, Image | PreparedScan], *, batch: int) -> None:
         allowed = ", ".join(self.spec.names)
         if not images:
             raise InputError("no image was given", mend=f"give one or more of {allowed}")
@@ -243,23 +197,12 @@ class Segmenter:
         if batch < 1:
             raise InputError(f"a batch of {batch} windows is not possible", mend="give 1 or more")
 
-    def _statistics(self, name: str, volume: Volume, threads: Threads) -> IntensityStatistics:
-        found = intensity_statistics(volume, self.spec.modality(name).intensity, threads=threads)
-        if not found.finite:
-            bad = int(np.count_nonzero(~np.isfinite(volume.stored)))
-            raise DataError(
-                f"{name} ({volume.name}) has {bad} voxels that are NaN or infinite",
-                mend="repair the scan; none is guessed",
-            )
-        return found
-
     def _record(
         self,
         started: datetime,
         volumes: Mapping[str, Volume],
-        groups: Sequence[Group],
+        plan: WindowPlan,
         stages: StageSeconds,
-        at_once: tuple[int, int],
         warnings: tuple[str, ...],
         quality: Quality,
         volumes_ml: dict[str, dict[str, float]],
@@ -289,10 +232,10 @@ class Segmenter:
                     ring_axis=group.ring_axis,
                     core_bytes=group.core_bytes,
                 )
-                for group in groups
+                for group in plan.groups
             ),
-            batch=at_once[0],
-            streams=at_once[1],
+            batch=plan.batch,
+            streams=plan.streams,
             windows_run=stages.windows,
             windows_reused=stages.reused,
             seconds={name: round(seconds, 6) for name, seconds in stages.seconds.items()},
@@ -307,21 +250,8 @@ def _exact_windows(backend: Backend) -> int:
     return backend.exact_windows if isinstance(backend, CalibratedBackend) else 0
 
 
-def _open_image(image: Image) -> Volume:
-    return image if isinstance(image, Volume) else read_volume(image)
-
-
 def _known(confidence: npt.NDArray[np.uint8], *, volume: Volume) -> npt.NDArray[np.uint8]:
     """`confidence` with 0, in place, on slices that the scanner left out: what lies there was interpolated."""
     if volume.interpolated_slices:
         confidence[:, :, sorted(volume.interpolated_slices)] = 0
     return confidence
-
-
-def _is_mapped(array: npt.NDArray[Any]) -> bool:
-    base: Any = array
-    while base is not None:
-        if isinstance(base, np.memmap):
-            return True
-        base = getattr(base, "base", None)
-    return False

@@ -11,8 +11,9 @@ from cmc_sdk.bundle.manifest import Graph, ModelSpec
 from cmc_sdk.errors import InputError
 from cmc_sdk.export.parity import ParityCase
 from cmc_sdk.runtime.backends.base import Array, Backend
-from cmc_sdk.runtime.core import Threads, WindowSampler, intensity_statistics
-from cmc_sdk.runtime.labelling.groups import plan_groups
+from cmc_sdk.runtime.core import Threads
+from cmc_sdk.runtime.labelling.windows import sampled_windows
+from cmc_sdk.runtime.planning.planner import plan_windows
 from cmc_sdk.threads import usable_threads
 
 __all__ = ["CalibrationWindow", "graph_inputs", "sample_windows"]
@@ -68,23 +69,11 @@ def sample_windows(cases: Sequence[ParityCase], *, spec: ModelSpec, count: int) 
 
 def _windows_of(case: ParityCase, *, spec: ModelSpec) -> Iterator[CalibrationWindow]:
     threads = Threads(usable_threads())
-    groups, _ = plan_groups(case.images, spec=spec, pairing=case.pairing, threads=threads.count)
-    for group in groups:
-        samplers = {}
-        for name in group.modalities:
-            rule = spec.modality(name).intensity
-            samplers[name] = WindowSampler(
-                case.images[name],
-                grid=group.grid,
-                window_vox=spec.grid.window_vox,
-                starts=group.starts,
-                rule=rule,
-                statistics=intensity_statistics(case.images[name], rule, threads=threads),
-            )
-        for start in group.starts:
-            yield CalibrationWindow(
-                case.name, {name: sampler.window(start, threads=threads)[0] for name, sampler in samplers.items()}
-            )
+    present = tuple(name for name in spec.names if name in case.images)
+    scans = case.scans(present, spec=spec)
+    plan = plan_windows(scans, spec=spec, pairing=case.pairing, threads=threads.count)
+    for images in sampled_windows(scans, plan=plan, spec=spec, threads=threads):
+        yield CalibrationWindow(case.name, images)
 
 
 def graph_inputs(

@@ -118,11 +118,11 @@ def _import_library(backend: str) -> None:
 def _first_window(backend: Backend, *, spec: ModelSpec) -> None:
     import numpy as np
 
-    from cmc_sdk.runtime.labelling.runner import WindowRunner
+    from cmc_sdk.runtime.labelling.run import window_logits
 
     generator = np.random.Generator(np.random.Philox(0))
     window = {name: generator.standard_normal(spec.grid.window_vox, dtype=np.float32) for name in spec.names}
-    WindowRunner(backend, spec=spec, present=spec.names).run([window])
+    window_logits([window], backend=backend, spec=spec, present=spec.names)
 
 
 def main() -> None:

@@ -9,8 +9,12 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from cmc_sdk.bundle.manifest import ModelSpec
 from cmc_sdk.imaging.volume import Volume
 from cmc_sdk.pairing import ScanPairing
+from cmc_sdk.runtime.core import Threads
+from cmc_sdk.runtime.scans.prepared import PreparedScan, prepare_scan
+from cmc_sdk.threads import usable_threads
 
 __all__ = ["Answer", "CaseKind", "Masks", "ParityCase", "Subset", "subsets_of"]
 
@@ -37,11 +41,20 @@ class ParityCase:
     pairing: ScanPairing
     kind: CaseKind = "real"
     undecided: Mapping[Subset, Masks] = field(default_factory=dict)
+    _ready: dict[str, PreparedScan] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def subsets(self, names: Sequence[str]) -> list[Subset]:
         """The subsets of its modalities that the gate runs, of a network with the modalities `names`."""
         present = tuple(name for name in names if name in self.images)
         return [present] if self.kind == "stress" else subsets_of(present)
+
+    def scans(self, present: Subset, *, spec: ModelSpec) -> dict[str, PreparedScan]:
+        """The scans of `present`, each made ready once, however often and by however many backends it is labelled."""
+        for name in present:
+            rule = spec.modality(name).intensity
+            if name not in self._ready or self._ready[name].rule != rule:
+                self._ready[name] = prepare_scan(self.images[name], rule=rule, threads=Threads(usable_threads()))
+        return {name: self._ready[name] for name in present}
 
 
 @dataclass(frozen=True)

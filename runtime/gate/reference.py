@@ -85,19 +85,18 @@ class BackendReference:
         margin = MARGINS[precision]
         key = (case.name, present, margin)
         if key not in self._undecided:
-            images = {name: case.images[name] for name in present}
+            scans = case.scans(present, spec=self.spec)
             self._undecided[key] = undecided_voxels(
-                images, spec=self.spec, reference=self.backend, margin=margin, pairing=case.pairing
+                scans, spec=self.spec, reference=self.backend, margin=margin, pairing=case.pairing
             )
         return self._undecided[key]
 
 
 def label_case(scanned: ScanningBackend, case: ParityCase, present: Subset, *, spec: ModelSpec) -> Answer | None:
     """The case's labels; None where logits are not finite: the segmenter stops there, and the scan has the count."""
-    images = {name: case.images[name] for name in present}
     before = sum(scanned.not_finite.values())
     try:
-        result = Segmenter(spec, scanned).infer(images, pairing=case.pairing)
+        result = Segmenter(spec, scanned).infer(case.scans(present, spec=spec), pairing=case.pairing)
     except BackendError:
         if sum(scanned.not_finite.values()) > before:
             return None

@@ -12,13 +12,21 @@ from cmc_sdk.bundle.manifest import ModelSpec
 from cmc_sdk.imaging.volume import Volume
 from cmc_sdk.pairing import ScanPairing
 from cmc_sdk.runtime.backends.base import Array, Backend
+from cmc_sdk.runtime.core import Threads
+from cmc_sdk.runtime.scans.prepared import PreparedScan, prepare_scans
 from cmc_sdk.runtime.segmenter import Segmenter
+from cmc_sdk.threads import usable_threads
 
 __all__ = ["undecided_voxels"]
 
 
 def undecided_voxels(
-    images: Mapping[str, Volume], *, spec: ModelSpec, reference: Backend, margin: float, pairing: ScanPairing
+    images: Mapping[str, Volume | PreparedScan],
+    *,
+    spec: ModelSpec,
+    reference: Backend,
+    margin: float,
+    pairing: ScanPairing,
 ) -> dict[str, npt.NDArray[np.bool_]]:
     """Where another class would win if its logit were `margin` higher, by modality, on the scan's own grid.
 
@@ -33,12 +41,13 @@ def undecided_voxels(
         margin: In logits.
         pairing: How the scans relate.
     """
+    scans = prepare_scans(images, spec=spec, threads=Threads(usable_threads()))
     remembered = _Remembering(reference)
-    plain = Segmenter(spec, remembered).infer(images, pairing=pairing).labels
+    plain = Segmenter(spec, remembered).infer(scans, pairing=pairing).labels
     undecided = {name: np.zeros(label.stored.shape, dtype=bool) for name, label in plain.items()}
     for index in range(spec.classes.num_classes):
         remembered.favoured, remembered.margin = index, margin
-        labels = Segmenter(spec, remembered).infer(images, pairing=pairing).labels
+        labels = Segmenter(spec, remembered).infer(scans, pairing=pairing).labels
         for name, mask in undecided.items():
             mask |= labels[name].stored != plain[name].stored
     return undecided

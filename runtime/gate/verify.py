@@ -124,7 +124,7 @@ def verify_bundle(
         backends: Which to run; None for every one that is installed.
         precisions: Which to run; None for every one in the bundle that these backends compute.
         images: Scans of one patient, by modality: volumes, or paths as `cmc_sdk.imaging.read.read_volume` takes them.
-        pairing: How they relate; see `cmc_sdk.runtime.labelling.groups.plan_groups`.
+        pairing: How they relate; see `cmc_sdk.runtime.planning.groups.plan_groups`.
         others: Further backends to hold to the limits of their precision, such as engines of this device.
         progress: Called with (stage, done, total).
 

@@ -4,44 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-
-import numpy as np
-import numpy.typing as npt
 
 from cmc_sdk.bundle.manifest import ModelSpec
-from cmc_sdk.imaging.volume import Volume
 from cmc_sdk.runtime.backends.base import Array, Backend, PreparingBackend
-from cmc_sdk.runtime.core import Accumulator, IntensityStatistics, Threads, WindowSampler
-from cmc_sdk.runtime.labelling.groups import Group
+from cmc_sdk.runtime.core import Accumulator, Threads
 from cmc_sdk.runtime.labelling.queue import Finished, Start, WindowQueue
 from cmc_sdk.runtime.labelling.runner import StageSeconds, WindowRunner
+from cmc_sdk.runtime.labelling.window_plan import Group
+from cmc_sdk.runtime.labelling.windows import open_samplers
+from cmc_sdk.runtime.results.labelled import Labelled
+from cmc_sdk.runtime.scans.prepared import PreparedScan
 
-__all__ = ["Labelled", "label_group"]
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """What one modality's scan became, on its own grid.
-
-    Args:
-        labels: (X, Y, Z) uint8.
-        confidence: (X, Y, Z) uint8, in steps of 1/255: softmax of the label.
-        counts: (K,) voxels by class.
-        confidence_sums: (K,) summed confidence in [0, 1] by class.
-    """
-
-    labels: npt.NDArray[np.uint8]
-    confidence: npt.NDArray[np.uint8]
-    counts: npt.NDArray[np.int64]
-    confidence_sums: npt.NDArray[np.float64]
+__all__ = ["label_group"]
 
 
 def label_group(
     group: Group,
     *,
-    volumes: Mapping[str, Volume],
-    statistics: Mapping[str, IntensityStatistics],
+    scans: Mapping[str, PreparedScan],
     spec: ModelSpec,
     backend: Backend,
     batch: int,
@@ -58,8 +38,7 @@ def label_group(
 
     Args:
         group: What runs together, on which grid, in which windows.
-        volumes: By modality.
-        statistics: By modality.
+        scans: By modality.
         spec: Of the network.
         backend: Runs it.
         batch: Windows in one call of the network, at least 1.
@@ -76,8 +55,8 @@ def label_group(
     accumulators = {
         name: Accumulator(
             group.grid,
-            target_affine_mm=volumes[name].affine_mm,
-            target_size_vox=volumes[name].size_vox,
+            target_affine_mm=scans[name].volume.affine_mm,
+            target_size_vox=scans[name].volume.size_vox,
             num_classes=spec.classes.num_classes,
             window_vox=spec.grid.window_vox,
             starts=group.starts,
@@ -85,17 +64,7 @@ def label_group(
         )
         for name in names
     }
-    samplers = {
-        name: WindowSampler(
-            volumes[name],
-            grid=group.grid,
-            window_vox=spec.grid.window_vox,
-            starts=group.starts,
-            rule=spec.modality(name).intensity,
-            statistics=statistics[name],
-        )
-        for name in names
-    }
+    samplers = open_samplers(group, scans, spec=spec)
     if isinstance(backend, PreparingBackend):
         since = time.perf_counter()
         backend.prepare(names, batch=min(batch, len(group.starts)))

@@ -13,7 +13,7 @@ from cmc_sdk.errors import CmcError, InputError
 from cmc_sdk.files import atomic_directory
 from cmc_sdk.imaging.volume import Volume
 from cmc_sdk.runtime.output.files import Format, write_files
-from cmc_sdk.runtime.segmenter import Result
+from cmc_sdk.runtime.results.result import Result
 
 if TYPE_CHECKING:
     from cmc_sdk.imaging.dicom.writing.algorithm import AlgorithmIdentity

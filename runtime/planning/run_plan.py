@@ -9,12 +9,14 @@ from typing import Any
 
 from cmc_sdk.bundle.manifest import ModelSpec
 from cmc_sdk.errors import PlanError
-from cmc_sdk.imaging.volume import Volume
 from cmc_sdk.pairing import ScanPairing
-from cmc_sdk.runtime.core import Threads, WindowSampler, intensity_statistics
-from cmc_sdk.runtime.labelling.groups import Group, plan_groups
+from cmc_sdk.runtime.core import Threads
+from cmc_sdk.runtime.labelling.window_plan import Group, WindowPlan
+from cmc_sdk.runtime.labelling.windows import open_samplers
 from cmc_sdk.runtime.planning.cost import CoreRates, SessionCost
+from cmc_sdk.runtime.planning.groups import plan_groups
 from cmc_sdk.runtime.planning.limits import Limits
+from cmc_sdk.runtime.scans.prepared import PreparedScan
 
 __all__ = ["RunPlan", "choose_plan"]
 
@@ -34,16 +36,12 @@ CostOf = Callable[[Sequence[str], int, int], SessionCost]
 
 
 @dataclass(frozen=True)
-class RunPlan:
+class RunPlan(WindowPlan):
     """What a run will do and take.
 
     Args:
-        groups: Scans that are labelled together, with their windows.
-        warnings: Of the pairing.
+        groups, warnings, batch, streams: As `WindowPlan`.
         overlap: Share of a window that neighbours overlap.
-        batch: Windows in one call of the network.
-        streams: Calls at once.
-        windows: Of all groups.
         session_bytes: The process with network and library at work; None: the system does not say.
         input_bytes: Voxels as they are stored.
         core_bytes: All that is numeric and not the network, labels, confidence, and logits that are kept to be used
@@ -54,12 +52,7 @@ class RunPlan:
         window_seconds: Expected for one window, network and core.
     """
 
-    groups: tuple[Group, ...]
-    warnings: tuple[str, ...]
     overlap: float
-    batch: int
-    streams: int
-    windows: int
     session_bytes: int | None
     input_bytes: int
     core_bytes: int
@@ -96,7 +89,7 @@ class RunPlan:
 
 
 def choose_plan(
-    volumes: Mapping[str, Volume],
+    scans: Mapping[str, PreparedScan],
     *,
     spec: ModelSpec,
     pairing: ScanPairing,
@@ -109,7 +102,7 @@ def choose_plan(
     """The plan with the largest overlap, then the shortest time, that keeps the limits.
 
     Args:
-        volumes: The scans, by modality.
+        scans: By modality.
         spec: Of the network; `grid.min_overlap` says how far the overlap may fall.
         pairing: What the caller says.
         limits: Memory and time.
@@ -125,9 +118,9 @@ def choose_plan(
     found: list[RunPlan] = []
     for overlap in _overlaps(spec):
         at = spec.model_copy(update={"grid": spec.grid.model_copy(update={"overlap": overlap})})
-        groups, warnings = plan_groups(volumes, spec=at, pairing=pairing, threads=threads)
-        kept = [_kept_logits(group, volumes, spec=at, threads=threads) for group in groups]
-        core_bytes = _core_bytes(groups, volumes, kept=kept)
+        groups, warnings = plan_groups(scans, spec=at, pairing=pairing, threads=threads)
+        kept = [_kept_logits(group, scans, spec=at, threads=threads) for group in groups]
+        core_bytes = _core_bytes(groups, scans, kept=kept)
         most_windows = max(len(group.starts) for group in groups)
         here: list[RunPlan] = []
         for batch, streams in _ways(best_streams, lean=limits.max_mem_bytes is not None):
@@ -136,7 +129,7 @@ def choose_plan(
                 break
             if streams > most_windows or (here and not _room_for_streams(here[0], streams, limits)):
                 continue
-            plan = _plan(groups, warnings, volumes, core_bytes, overlap, batch, streams, cost_of=cost_of, rates=rates)
+            plan = _plan(groups, warnings, scans, core_bytes, overlap, batch, streams, cost_of=cost_of, rates=rates)
             here.append(plan)
             if streams == min(best_streams, most_windows) and batch == 1 and _fits(plan, limits):
                 break
@@ -188,7 +181,7 @@ def _overlaps(spec: ModelSpec) -> list[float]:
 def _plan(
     groups: tuple[Group, ...],
     warnings: tuple[str, ...],
-    volumes: Mapping[str, Volume],
+    scans: Mapping[str, PreparedScan],
     core_bytes: int,
     overlap: float,
     batch: int,
@@ -204,14 +197,14 @@ def _plan(
         # Streams work side by side: the last round takes a whole call's time, full or not.
         calls = math.ceil(math.ceil(len(group.starts) / batch) / streams) * streams
         seconds += calls * cost.batch_s + len(group.starts) * modalities * rates.window_s
-        seconds += sum(volumes[name].stored.size for name in group.modalities) * rates.voxel_s
+        seconds += sum(scans[name].volume.stored.size for name in group.modalities) * rates.voxel_s
         window_seconds = max(window_seconds, cost.batch_s / batch + modalities * rates.window_s)
         if cost.running_bytes is None or cost.load_peak_bytes is None:
             known = False
         else:
             sessions.append(cost.running_bytes)
             load_peaks.append(cost.load_peak_bytes)
-    input_bytes = sum(volume.stored.nbytes for volume in volumes.values())
+    input_bytes = sum(scan.volume.stored.nbytes for scan in scans.values())
     session = max(sessions) if known else None
     load_peak = max(load_peaks) if known else None
     total = None
@@ -225,7 +218,6 @@ def _plan(
         overlap=overlap,
         batch=batch,
         streams=streams,
-        windows=sum(len(group.starts) for group in groups),
         session_bytes=session,
         input_bytes=input_bytes,
         core_bytes=core_bytes,
@@ -236,35 +228,25 @@ def _plan(
     )
 
 
-def _kept_logits(group: Group, volumes: Mapping[str, Volume], *, spec: ModelSpec, threads: int) -> int:
+def _kept_logits(group: Group, scans: Mapping[str, PreparedScan], *, spec: ModelSpec, threads: int) -> int:
     """Bytes of the logits of a constant window, which are kept to be used again; 0 where no window is constant.
 
     Sampling all windows takes a hundredth of what the network takes on them, and ends at the first constant one.
     """
     workers = Threads(threads)
-    samplers = [
-        WindowSampler(
-            volumes[name],
-            grid=group.grid,
-            window_vox=spec.grid.window_vox,
-            starts=group.starts,
-            rule=spec.modality(name).intensity,
-            statistics=intensity_statistics(volumes[name], spec.modality(name).intensity, threads=workers),
-        )
-        for name in group.modalities
-    ]
+    samplers = open_samplers(group, scans, spec=spec).values()
     for start in group.starts:
         if all(sampler.window(start, threads=workers)[1] is not None for sampler in samplers):
             return 4 * spec.classes.num_classes * math.prod(spec.grid.window_vox) * len(samplers)
     return 0
 
 
-def _core_bytes(groups: Sequence[Group], volumes: Mapping[str, Volume], *, kept: Sequence[int]) -> int:
+def _core_bytes(groups: Sequence[Group], scans: Mapping[str, PreparedScan], *, kept: Sequence[int]) -> int:
     """The largest moment: a group at work beside the labels and confidence of those before it."""
     largest = done = 0
     for group, logits in zip(groups, kept, strict=True):
         largest = max(largest, done + group.core_bytes + logits)
-        done += sum(2 * volumes[name].stored.size for name in group.modalities)
+        done += sum(2 * scans[name].volume.stored.size for name in group.modalities)
     return largest
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from cmc_sdk.bundle.manifest import ModelSpec, SeenRange, SubsetScore
-from cmc_sdk.imaging.volume import Volume
-from cmc_sdk.runtime.core import IntensityStatistics, count_components
-from cmc_sdk.runtime.labelling.label_group import Labelled
+from cmc_sdk.runtime.core import count_components
+from cmc_sdk.runtime.results.labelled import Labelled
 from cmc_sdk.runtime.results.result import Quality
+from cmc_sdk.runtime.scans.prepared import PreparedScan
 
 __all__ = ["judge"]
 
@@ -30,8 +30,7 @@ MIN_AGREEMENT = 0.5
 def judge(
     *,
     spec: ModelSpec,
-    volumes: Mapping[str, Volume],
-    statistics: Mapping[str, IntensityStatistics],
+    scans: Mapping[str, PreparedScan],
     labelled: Mapping[str, Labelled],
     volumes_ml: Mapping[str, Mapping[str, float]],
     groups: Sequence[Sequence[str]],
@@ -47,8 +46,7 @@ def judge(
 
     Args:
         spec: Of the network.
-        volumes: The scans.
-        statistics: Theirs.
+        scans: By modality.
         labelled: What they became.
         volumes_ml: By modality and class.
         groups: Which modalities were labelled together.
@@ -56,14 +54,14 @@ def judge(
         validated_subsets: Subsets of modalities with a validation score.
     """
     found: list[Finding] = []
-    for name, volume in volumes.items():
-        found += _scan(name, volume, statistics=statistics[name], seen=seen.get(name, SeenRange()))
+    for name, scan in scans.items():
+        found += _scan(name, scan, seen=seen.get(name, SeenRange()))
         found += _labels(name, labelled[name], volumes_ml[name], spec=spec, seen=seen.get(name, SeenRange()))
     validated = {frozenset(item.present) for item in validated_subsets}
     for group in groups:
         if validated and frozenset(group) not in validated:
             found.append(("review", f"{' + '.join(group)}: this subset of modalities was not validated"))
-        found += _disagreements(group, volumes=volumes, labelled=labelled, spec=spec)
+        found += _disagreements(group, scans=scans, labelled=labelled, spec=spec)
     levels = {level for level, _ in found}
     status: Literal["ok", "review", "reject"] = "ok"
     if levels:
@@ -71,8 +69,9 @@ def judge(
     return Quality(status, tuple(reason for _, reason in found))
 
 
-def _scan(name: str, volume: Volume, *, statistics: IntensityStatistics, seen: SeenRange) -> list[Finding]:
+def _scan(name: str, scan: PreparedScan, *, seen: SeenRange) -> list[Finding]:
     found: list[Finding] = []
+    volume, statistics = scan.volume, scan.statistics
     if statistics.minimum == statistics.maximum:
         found.append(("reject", f"{name}: the scan holds one value everywhere"))
         return found
@@ -121,12 +120,12 @@ def _labels(
 
 
 def _disagreements(
-    group: Sequence[str], *, volumes: Mapping[str, Volume], labelled: Mapping[str, Labelled], spec: ModelSpec
+    group: Sequence[str], *, scans: Mapping[str, PreparedScan], labelled: Mapping[str, Labelled], spec: ModelSpec
 ) -> list[Finding]:
     found: list[Finding] = []
     for index, first in enumerate(group):
         for second in group[index + 1 :]:
-            if not volumes[first].same_grid(volumes[second]):
+            if not scans[first].volume.same_grid(scans[second].volume):
                 continue
             a, b = labelled[first], labelled[second]
             same = _agreeing(a.labels, b.labels, num_classes=spec.classes.num_classes)

@@ -13,7 +13,7 @@ from lightning_fabric import Fabric
 from cmc_sdk.bundle.manifest import ModelSpec, SeenRange, SubsetScore
 from cmc_sdk.imaging.nifti import read_nifti
 from cmc_sdk.progress import Progress
-from cmc_sdk.runtime.core import intensity_statistics
+from cmc_sdk.runtime.scans.prepared import prepare_scan
 from cmc_sdk.training.data import Case
 from cmc_sdk.training.engine.validation import Scores, Segments, mean_dice, measure, validation_cases
 from cmc_sdk.training.losses import fused_minus_alone
@@ -91,7 +91,7 @@ def seen_ranges(
         means, spacing, extent = [], [], []
         for case in mine:
             volume = read_nifti(case.images[modality.name])
-            means.append(intensity_statistics(volume, modality.intensity).foreground_mean)
+            means.append(prepare_scan(volume, rule=modality.intensity).statistics.foreground_mean)
             spacing += volume.spacing_mm
             extent += [step * size for step, size in zip(volume.spacing_mm, volume.size_vox, strict=True)]
         low, high = np.percentile(means, (1, 99))

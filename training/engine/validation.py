@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from cmc_sdk.imaging.nifti import read_nifti
 from cmc_sdk.imaging.volume import Volume
 from cmc_sdk.pairing import ScanPairing
 from cmc_sdk.progress import Progress
+from cmc_sdk.runtime.results.result import Result
 from cmc_sdk.training.data import Case
 from cmc_sdk.training.evaluation.evaluate import read_reference
 
@@ -31,7 +32,7 @@ class Segments(Protocol):
 
     spec: ModelSpec
 
-    def infer(self, images: Any, *, pairing: ScanPairing = "auto", batch: int = 1) -> Any:
+    def infer(self, images: Mapping[str, Volume], *, pairing: ScanPairing = "auto", batch: int = 1) -> Result:
         """Label the images that are given."""
         ...
 

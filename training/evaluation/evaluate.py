@@ -18,7 +18,7 @@ from cmc_sdk.training.evaluation.subsets import default_subsets, presence_name
 from cmc_sdk.training.evaluation.table import Row
 
 if TYPE_CHECKING:
-    from cmc_sdk.runtime.segmenter import Result
+    from cmc_sdk.runtime.results.result import Result
     from cmc_sdk.training.data import Case, Datalist
 
 __all__ = ["SplitName", "evaluate_cases", "labelled_cases", "read_reference", "score_case"]

@@ -16,7 +16,7 @@ from cmc_sdk.pages.shell import SWITCHES, badge, escape, facts, legend, page, sw
 from cmc_sdk.runtime.output.report.planes import Picture, Plane, Planes, confidence_overlay, cut_planes, label_overlay
 
 if TYPE_CHECKING:
-    from cmc_sdk.runtime.segmenter import Result
+    from cmc_sdk.runtime.results.result import Result
 
 __all__ = ["class_legend", "plane_figures", "render_report"]
 

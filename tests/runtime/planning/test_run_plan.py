@@ -17,11 +17,13 @@ from cmc_sdk.runtime.core import Threads
 from cmc_sdk.runtime.planning.cost import CoreRates, SessionCost, measure_core
 from cmc_sdk.runtime.planning.limits import Limits
 from cmc_sdk.runtime.planning.run_plan import RESERVE, SAFETY, choose_plan
+from cmc_sdk.runtime.scans.prepared import prepare_scans
 from cmc_sdk.runtime.segmenter import Segmenter
 from tests.runtime.stubs import StubBackend, blob_scan, make_spec
 
 RATES = CoreRates(window_s=0.01, voxel_s=1e-7)
 SCANS = {"ct": blob_scan(np.diag([2.0, 2.0, 2.0, 1.0]), (40, 36, 60))}
+PREPARED = prepare_scans(SCANS, spec=make_spec())
 
 
 def cost(present, batch, streams):
@@ -45,7 +47,7 @@ def plan(*, overlap=0.5, min_overlap=None, best_streams=1, measured=None, **limi
         return cost(present, batch, streams)
 
     return choose_plan(
-        SCANS,
+        PREPARED,
         spec=spec,
         pairing="auto",
         limits=Limits(**limits),
@@ -93,7 +95,7 @@ def test_streams_are_taken_where_memory_holds() -> None:
 
 
 def test_a_scan_of_one_window_has_one_stream() -> None:
-    small = {"ct": blob_scan(np.diag([2.0, 2.0, 2.0, 1.0]), (12, 12, 12))}
+    small = prepare_scans({"ct": blob_scan(np.diag([2.0, 2.0, 2.0, 1.0]), (12, 12, 12))}, spec=make_spec())
     words = {"spec": make_spec(), "pairing": "auto", "cost_of": cost, "rates": RATES, "threads": 2}
     assert choose_plan(small, limits=Limits(), best_streams=2, **words).streams == 1
 

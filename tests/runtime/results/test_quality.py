@@ -9,9 +9,9 @@ import pytest
 
 from cmc_sdk import Volume
 from cmc_sdk.bundle.manifest import SeenRange, SubsetScore
-from cmc_sdk.runtime.core import intensity_statistics
-from cmc_sdk.runtime.labelling.label_group import Labelled
+from cmc_sdk.runtime.results.labelled import Labelled
 from cmc_sdk.runtime.results.quality import judge
+from cmc_sdk.runtime.scans.prepared import prepare_scans
 from tests.runtime.stubs import make_spec
 
 SPEC = make_spec()
@@ -54,8 +54,7 @@ def flag(volume=None, found=None, *, seen=SEEN, subsets=SUBSETS, partner=None, n
         volumes["mr"], items["mr"] = replace(volume, name="mr"), partner
     return judge(
         spec=SPEC,
-        volumes=volumes,
-        statistics={key: intensity_statistics(item, SPEC.modality(key).intensity) for key, item in volumes.items()},
+        scans=prepare_scans(volumes, spec=SPEC),
         labelled=items,
         volumes_ml={
             key: {

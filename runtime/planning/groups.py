@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from cmc_sdk.bundle.manifest import ModelSpec
 from cmc_sdk.errors import GeometryError
-from cmc_sdk.imaging.dicom.source import dicom_source
 from cmc_sdk.imaging.volume import Volume
 from cmc_sdk.pairing import ScanPairing
 from cmc_sdk.runtime.core import (
@@ -20,32 +18,14 @@ from cmc_sdk.runtime.core import (
     model_grid,
     window_starts,
 )
+from cmc_sdk.runtime.labelling.window_plan import Group
+from cmc_sdk.runtime.scans.prepared import PreparedScan
 
-__all__ = ["Group", "plan_groups"]
-
-
-@dataclass(frozen=True)
-class Group:
-    """Scans that are labelled together: a pair in one frame of reference, or one scan by itself.
-
-    Args:
-        modalities: Those present, in the network's order.
-        grid: The model grid.
-        starts: First voxels of all windows, in the order in which they run: along the ring's axis first.
-        ring_axis: The grid's longest axis.
-        core_bytes: What the core holds at most while it labels the group, labels and confidence included; the
-            network's memory, logits that are kept, and the scans themselves are not in it.
-    """
-
-    modalities: tuple[str, ...]
-    grid: ModelGrid
-    starts: tuple[tuple[int, int, int], ...]
-    ring_axis: int
-    core_bytes: int
+__all__ = ["plan_groups"]
 
 
 def plan_groups(
-    volumes: Mapping[str, Volume], *, spec: ModelSpec, pairing: ScanPairing, threads: int = 1
+    scans: Mapping[str, PreparedScan], *, spec: ModelSpec, pairing: ScanPairing, threads: int = 1
 ) -> tuple[tuple[Group, ...], tuple[str, ...]]:
     """Decide what is labelled together, and how.
 
@@ -56,7 +36,7 @@ def plan_groups(
     say which frame of reference it is in.
 
     Args:
-        volumes: One or more, by modality.
+        scans: One or more, by modality.
         spec: Of the network.
         pairing: What the caller says.
         threads: Of the core: each has its own scratch.
@@ -67,14 +47,15 @@ def plan_groups(
     Raises:
         GeometryError: Scans said to share a frame do not overlap.
     """
-    present = tuple(name for name in spec.names if name in volumes)
-    together, warnings = _together(volumes, present=present, spec=spec, pairing=pairing)
+    present = tuple(name for name in spec.names if name in scans)
+    together, warnings = _together(scans, present=present, spec=spec, pairing=pairing)
     chosen = [present] if together else [(name,) for name in present]
+    volumes = {name: scans[name].volume for name in present}
     return tuple(_group(names, volumes=volumes, spec=spec, threads=threads) for names in chosen), warnings
 
 
 def _together(
-    volumes: Mapping[str, Volume], *, present: tuple[str, ...], spec: ModelSpec, pairing: ScanPairing
+    scans: Mapping[str, PreparedScan], *, present: tuple[str, ...], spec: ModelSpec, pairing: ScanPairing
 ) -> tuple[bool, tuple[str, ...]]:
     if len(present) == 1 or pairing == "separate":
         return False, ()
@@ -82,16 +63,17 @@ def _together(
         return True, ()
     if spec.pairing == "unpaired":
         return False, ()
-    if all(dicom_source(volumes[name]) is not None for name in present):
-        frames = {volumes[name].frame_of_reference_uid for name in present}
-        if len(frames) == 1 and None not in frames:
+    frames = [scans[name].frame for name in present]
+    if all(frame.nameable for frame in frames):
+        named = {frame.uid for frame in frames}
+        if len(named) == 1 and None not in named:
             return True, ()
         warning = (
             f"{' and '.join(present)} are in different frames of reference, or in none that is named: each was "
             "labelled alone; give --pairing registered if they were brought into one"
         )
         return False, (warning,)
-    first, *others = (volumes[name] for name in present)
+    first, *others = (scans[name].volume for name in present)
     if all(first.same_grid(other) for other in others):
         return True, ()
     warning = (
