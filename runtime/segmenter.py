@@ -117,6 +117,7 @@ class Segmenter:
         read_s, statistics_s = stages.seconds["read"], stages.seconds["statistics"]
         # What a plan promises holds the statistics, as if they were still to come.
         plan = self._planner.plan(scans, pairing=pairing, batch=batch, spent_s=read_s)
+        # Without limits nothing is measured, and the moment that grouping takes is no stage of its own.
         stages.add("plan" if self._limits else "statistics", since)
         # Planning is not the run: a session measures once, and the deadline holds for every scan alike.
         clock = RunClock(self._limits, cancel=cancel, started=time.monotonic() - read_s - statistics_s)

@@ -1,1 +1,1 @@
-"""From scans to labels: which windows, through the network, blended and labelled."""
+"""From scans and a plan to labels: windows, through the network, blended and labelled."""

@@ -1,1 +1,1 @@
-"""What a run will take in bytes and seconds, before it starts."""
+"""Before anything runs: which scans go together, in which windows, and what that takes in bytes and seconds."""

@@ -1,1 +1,1 @@
-"""Scans as a run takes them: chosen from a study, or made up."""
+"""Scans as a run takes them: chosen from a study, or made up, and made ready once."""
