@@ -14,7 +14,7 @@ from benchmarks.method.batches import draw_batch, read_at
 from benchmarks.method.task import CLASSES, GRID, MODALITIES, Patient, Split
 from cmc_sdk.errors import TrainingError
 from cmc_sdk.training.losses import LossConfig
-from cmc_sdk.training.methods import Method, MethodName, StepClock, build_method
+from cmc_sdk.training.methods import Method, Step, build_method
 from cmc_sdk.training.model import CMCNetwork, ModelConfig, build_network
 
 State = dict[str, Tensor]
@@ -42,7 +42,7 @@ class Arm:
 
     name: str
     data: Literal["registered", "misaligned"]
-    method: MethodName
+    method: str
     loss: LossConfig = MEASURED_DEFAULT
 
 
@@ -123,11 +123,19 @@ def _run(method: Method, data: Split, *, seed: int, first_step: int, steps: int,
             group["lr"] = lr * factor
         labelled = draw_batch(data.labelled, size=BATCH, seed=seed, step=step, purpose="labelled")
         unlabelled = None
-        if stage == 3 and method.name != "supervised":
+        if stage == 3 and method.traits.learns_from_unlabelled:
             unlabelled = draw_batch(data.unlabelled, size=BATCH, seed=seed, step=step, purpose="unlabelled")
-        clock = StepClock(stage_fraction=done / steps, global_fraction=step / (first_step + steps), step=step)
+        given = Step(
+            labelled=labelled,
+            unlabelled=unlabelled,
+            stage=stage,
+            stage_fraction=done / steps,
+            global_fraction=step / (first_step + steps),
+            number=step,
+            seed=seed,
+        )
         optimiser.zero_grad(set_to_none=True)
-        method.loss(labelled, unlabelled, clock=clock, stage=stage, generator_seed=seed).total.backward()
+        method.loss(given).total.backward()
         torch.nn.utils.clip_grad_norm_(list(method.parameters()), MAX_NORM)
         optimiser.step()
         method.after_step()

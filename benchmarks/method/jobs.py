@@ -14,6 +14,7 @@ import torch
 
 from benchmarks.method import arms, task
 from benchmarks.method.arms import ARMS, Arm, Scores
+from cmc_sdk.training.methods import method_traits
 
 PARTNER_INIT = 1000
 Weights = dict[str, npt.NDArray[np.float32]]
@@ -64,7 +65,7 @@ def run(folder: Path, *, seeds: list[int], processes: int) -> tuple[dict[Arm, li
         jobs: dict[Future[Scores], tuple[Arm, int]] = {}
         for seed in seeds:
             for arm in ARMS:
-                partner = bases[seed, PARTNER_INIT][0] if arm.method == "cps" else None
+                partner = bases[seed, PARTNER_INIT][0] if method_traits(arm.method).trains_partner else None
                 job = pool.submit(arm_job, folder, arm, seed=seed, base=bases[seed, 0][0], partner=partner)
                 jobs[job] = (arm, seed)
         for done in as_completed(jobs):

@@ -4,17 +4,30 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from cmc_sdk.strict_model import StrictModel
 from cmc_sdk.training.data.config import DataConfig
 from cmc_sdk.training.losses.config import LossConfig
+from cmc_sdk.training.methods.catalogue import METHODS, one_of
 from cmc_sdk.training.model.config import ModelConfig
 
 __all__ = ["OptimiserConfig", "StagesConfig", "TrainConfig", "ValidationConfig"]
 
 Steps = Annotated[int, Field(ge=0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
+
+
+def _known_method(value: object) -> object:
+    """The value, if the catalogue has a method of that name; else the complaint that pydantic has for a Literal."""
+    if isinstance(value, str) and value in METHODS:
+        return value
+    expected = one_of([repr(name) for name in METHODS])
+    raise PydanticCustomError("literal_error", "Input should be {expected}", {"expected": expected})
+
+
+MethodName = Annotated[str, BeforeValidator(_known_method)]
 
 
 class OptimiserConfig(StrictModel):
@@ -113,7 +126,7 @@ class TrainConfig(StrictModel):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")] = "run"
     output: str | None = None
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    method: Literal["cmc", "supervised", "mean_teacher", "cps"] = "cmc"
+    method: MethodName = "cmc"
     model: ModelConfig = ModelConfig()
     data: DataConfig
     loss: LossConfig = LossConfig()

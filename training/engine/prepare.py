@@ -11,6 +11,7 @@ from cmc_sdk.bundle.manifest import Grid, ModelSpec
 from cmc_sdk.errors import ConfigError, DataError
 from cmc_sdk.training.data import Datalist, load_datalist
 from cmc_sdk.training.engine.config import TrainConfig
+from cmc_sdk.training.methods import method_traits, methods_with, one_of
 from cmc_sdk.training.model import model_faults
 
 __all__ = ["Prepared", "absolute_paths", "default_dropout", "prepare"]
@@ -60,12 +61,13 @@ def prepare(config: TrainConfig, *, processes: int = 1) -> Prepared:
     window = config.model.window
     grid = Grid(spacing_mm=config.data.spacing_mm, window_vox=(window, window, window), overlap=config.data.overlap)
     _, warnings = config.loss.resolve(datalist.pairing)
+    concerned = method_traits(config.method).has_consistency_terms and config.stages.semi > 0
     return Prepared(
         config=config,
         datalist=datalist,
         spec=datalist.model_spec(grid=grid),
         modality_dropout=default_dropout(config, datalist),
-        warnings=warnings if config.method == "cmc" and config.stages.semi > 0 else (),
+        warnings=warnings if concerned else (),
     )
 
 
@@ -104,8 +106,8 @@ def _machine_faults(config: TrainConfig, *, processes: int) -> list[str]:
                 f"data.{name}: {size} samples a step do not divide into {processes} processes × {config.accumulate} "
                 f"accumulated parts; give a multiple of {parts}"
             )
-    draws_by_sample = config.method in ("mean_teacher", "cps") and config.stages.semi > 0
-    if parts > 1 and draws_by_sample and config.data.labelled_batch != config.data.unlabelled_batch:
+    equal = method_traits(config.method).needs_equal_batches and config.stages.semi > 0
+    if parts > 1 and equal and config.data.labelled_batch != config.data.unlabelled_batch:
         faults.append(
             f"data.unlabelled_batch: with method {config.method} a step can only be divided where it equals "
             "labelled_batch; make them equal"
@@ -115,6 +117,7 @@ def _machine_faults(config: TrainConfig, *, processes: int) -> list[str]:
 
 def _data_faults(config: TrainConfig, datalist: Datalist) -> list[str]:
     faults = []
+    traits = method_traits(config.method)
     if not datalist.split("labelled"):
         faults.append(f"data list {datalist.name}: no case in split labelled, so there is nothing to learn from")
     if not any(set(case.labels) & set(case.images) for case in datalist.split("validation")):
@@ -122,15 +125,16 @@ def _data_faults(config: TrainConfig, datalist: Datalist) -> list[str]:
             f"data list {datalist.name}: no labelled case in split validation, so no best checkpoint can be chosen; "
             "move one there"
         )
-    if config.stages.semi > 0 and config.method != "supervised" and not datalist.split("unlabelled"):
+    if config.stages.semi > 0 and traits.learns_from_unlabelled and not datalist.split("unlabelled"):
+        content = one_of(methods_with(lambda other: not other.learns_from_unlabelled))
         faults.append(
             f"data list {datalist.name}: no case in split unlabelled, which stage 3 of method {config.method} needs; "
-            "add cases, or set stages.semi: 0 or method: supervised"
+            f"add cases, or set stages.semi: 0 or method: {content}"
         )
-    if config.method == "cmc" and len(datalist.modalities) == 1:
+    if traits.needs_pairs and len(datalist.modalities) == 1:
         faults.append(
-            f"method: cmc compares modalities, data list {datalist.name} has only {datalist.modality_names[0]}; "
-            "use supervised, mean_teacher or cps"
+            f"method: {config.method} compares modalities, data list {datalist.name} has only "
+            f"{datalist.modality_names[0]}; use {one_of(methods_with(lambda other: not other.needs_pairs))}"
         )
     if config.data.pairing == "world" and datalist.pairing == "unpaired":
         faults.append(

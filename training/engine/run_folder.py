@@ -15,6 +15,7 @@ from cmc_sdk.errors import ConfigError, DataError, InputError, ResourceError
 from cmc_sdk.files import atomic_directory, atomic_file
 from cmc_sdk.training.engine.config import TrainConfig
 from cmc_sdk.training.engine.config_file import dump_config, load_config
+from cmc_sdk.training.methods import method_traits, methods_with, one_of
 from cmc_sdk.training.model import CMCNetwork, load_network
 
 __all__ = [
@@ -32,8 +33,6 @@ __all__ = [
 
 # Keys that change neither the weights nor what is measured: a run may be resumed with other values of them.
 _FREE_KEYS = ("output", "name", "device", "log_every", "checkpoint_every", "validation.batch")
-# Methods whose stages 1 and 2 are the same and that keep no state of their own: one may begin where the other stood.
-_BRANCHING = ("cmc", "supervised")
 
 
 @dataclass(frozen=True)
@@ -171,10 +170,11 @@ def check_branch(config: TrainConfig, *, source: RunPaths) -> None:
         raise InputError(f"there is no run at {source.folder} to branch from", mend="give a run folder of `cmc train`")
     former = load_config(source.config)
     for method in (former.method, config.method):
-        if method not in _BRANCHING:
+        if not method_traits(method).may_branch:
+            able = one_of(methods_with(lambda traits: traits.may_branch), word="and")
             raise ConfigError(
                 f"a run of method {method} cannot share its first stages: it keeps a second network",
-                mend=f"branch between {' and '.join(_BRANCHING)}, or train it from the beginning",
+                mend=f"branch between {able}, or train it from the beginning",
             )
     if not source.shared.is_file():
         raise InputError(

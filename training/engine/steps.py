@@ -16,7 +16,7 @@ from cmc_sdk.training.data import Batch, WindowSource
 from cmc_sdk.training.engine.config import OptimiserConfig, TrainConfig
 from cmc_sdk.training.engine.gradients import average_gradients, first_not_finite, gradient_norm, scale_gradients
 from cmc_sdk.training.engine.schedule import Position, learning_rate, position
-from cmc_sdk.training.methods import LossTerms, Method, StepClock
+from cmc_sdk.training.methods import LossTerms, Method, Step
 
 __all__ = ["Part", "StepResult", "Stepper", "build_optimiser", "make_parts"]
 
@@ -157,16 +157,18 @@ class Stepper:
     def _loss(self, part: Part, *, where: Position) -> LossTerms:
         device = self._fabric.device
         unlabelled = None if part.unlabelled is None else part.unlabelled.to(device)
-        clock = StepClock(where.stage_fraction, where.global_fraction, where.step)
+        step = Step(
+            labelled=part.labelled.to(device),
+            unlabelled=unlabelled,
+            stage=where.stage,
+            stage_fraction=where.stage_fraction,
+            global_fraction=where.global_fraction,
+            number=where.step,
+            seed=self._config.seed,
+            first_sample=part.first_sample,
+        )
         with self._fabric.autocast():
-            terms = self._method.loss(
-                part.labelled.to(device),
-                unlabelled,
-                clock=clock,
-                stage=where.stage,
-                generator_seed=self._config.seed,
-                first_sample=part.first_sample,
-            )
+            terms = self._method.loss(step)
         if not bool(torch.isfinite(terms.total)):
             term = next((name for name, value in terms.logged.items() if not math.isfinite(value)), "total")
             raise self._not_finite(f"the loss term {term!r} is", where=where, parts=[part])

@@ -131,7 +131,7 @@ class _Training:
         if fabric.is_global_zero:
             require_space(paths.folder, needed_bytes=_checkpoint_bytes(self.method))
         self.labelled = self._source(prepared, "labelled")
-        learns = config.stages.semi > 0 and config.method != "supervised"
+        learns = config.stages.semi > 0 and self.method.traits.learns_from_unlabelled
         self.unlabelled = self._source(prepared, "unlabelled") if learns else None
         if fabric.is_global_zero:
             if resume:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from cmc_sdk.training.methods.build import MethodName, build_method
+from cmc_sdk.training.methods.base import LossTerms, Method, Step, Traits
+from cmc_sdk.training.methods.catalogue import METHODS, build_method, method_traits, methods_with, one_of
 from cmc_sdk.training.methods.cmc import CMC
 from cmc_sdk.training.methods.cps import CrossPseudoSupervision
 from cmc_sdk.training.methods.mean_teacher import MeanTeacher
 from cmc_sdk.training.methods.presence import drop_modalities
-from cmc_sdk.training.methods.protocol import LossTerms, Method, StepClock
 from cmc_sdk.training.methods.supervised import Supervised
 
 __all__ = [
     "CMC",
+    "METHODS",
     "CrossPseudoSupervision",
     "LossTerms",
     "MeanTeacher",
     "Method",
-    "MethodName",
-    "StepClock",
+    "Step",
     "Supervised",
+    "Traits",
     "build_method",
     "drop_modalities",
+    "method_traits",
+    "methods_with",
+    "one_of",
 ]

@@ -20,8 +20,8 @@ from cmc_sdk.training.losses import (
     moments_loss,
     scheduled,
 )
+from cmc_sdk.training.methods.base import LossTerms, Method, MethodSettings, Step, Traits
 from cmc_sdk.training.methods.presence import mean_over_shown, shown_modalities
-from cmc_sdk.training.methods.protocol import LossTerms, StepClock
 from cmc_sdk.training.methods.supervised import Supervised, labelled_loss
 from cmc_sdk.training.model import CMCNetwork, NetworkOutput
 
@@ -52,30 +52,26 @@ class CMC(Supervised):
     """
 
     name = "cmc"
+    traits = Traits(learns_from_unlabelled=True, needs_pairs=True, has_consistency_terms=True, may_branch=True)
 
     def __init__(self, network: CMCNetwork, *, loss: ResolvedLoss, modality_dropout: float) -> None:
         super().__init__(network, modality_dropout=modality_dropout)
         self.settings = loss
 
-    def loss(
-        self,
-        labelled: Batch,
-        unlabelled: Batch | None,
-        *,
-        clock: StepClock,
-        stage: int,
-        generator_seed: int,
-        first_sample: int = 0,
-    ) -> LossTerms:
-        """The loss of one step; see `Method.loss`."""
-        presence = self._shown(labelled, clock=clock, stage=stage, seed=generator_seed, first_sample=first_sample)
-        terms = labelled_loss(self.network, labelled, presence=presence, fuse=stage > 1)
-        total, logged = terms.loss, self._logged(terms.loss, stage=stage)
-        w_csc, w_cac = self._weights(clock)
-        if stage < 3 or unlabelled is None or w_csc == w_cac == 0:
+    @classmethod
+    def build(cls, network: CMCNetwork, *, settings: MethodSettings) -> Method:
+        """CMC with the losses and the dropout of `settings`."""
+        return CMC(network, loss=settings.loss, modality_dropout=settings.modality_dropout)
+
+    def loss(self, step: Step) -> LossTerms:
+        """The loss of one step."""
+        terms = labelled_loss(self.network, step.labelled, presence=self._shown(step), fuse=step.stage > 1)
+        total, logged = terms.loss, self._logged(terms.loss, stage=step.stage)
+        w_csc, w_cac = self._weights(step)
+        if step.stage < 3 or step.unlabelled is None or w_csc == w_cac == 0:
             return LossTerms(total=total, logged=logged)
         with torch.no_grad() if self.settings.as_released else contextlib.nullcontext():
-            found = self._unlabelled_terms(unlabelled, csc=w_csc > 0, cac=w_cac > 0)
+            found = self._unlabelled_terms(step.unlabelled, csc=w_csc > 0, cac=w_cac > 0)
             if found.csc is not None and self.settings.csc_on_labelled and len(terms.output.features) > 1:
                 found.csc = 0.5 * (found.csc + self._mean_csc(terms.output, presence=terms.presence))
         for name, weight, value in (("csc", w_csc, found.csc), ("cac", w_cac, found.cac)):
@@ -84,8 +80,8 @@ class CMC(Supervised):
                 logged |= {name: float(value.detach()), f"w_{name}": weight}
         return LossTerms(total=total, logged=logged | found.logged)
 
-    def _weights(self, clock: StepClock) -> tuple[float, float]:
-        t = clock.stage_fraction if self.settings.clock == "stage" else clock.global_fraction
+    def _weights(self, step: Step) -> tuple[float, float]:
+        t = step.time(self.settings.clock)
         factor = scheduled(self.settings.schedule, t, ramp_fraction=self.settings.ramp_fraction)
         w_cac = 0.0 if self.settings.cac == "off" else self.settings.w_cac
         return self.settings.w_csc * factor.csc, w_cac * factor.cac

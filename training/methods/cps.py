@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from cmc_sdk.training.data.batch import Batch
 from cmc_sdk.training.losses import ResolvedLoss, foreground_ratio, scheduled, supervised_loss
+from cmc_sdk.training.methods.base import LossTerms, Method, MethodSettings, Step, Traits
 from cmc_sdk.training.methods.mean_teacher import load_prefixed
 from cmc_sdk.training.methods.presence import mean_over_shown, shown_modalities
-from cmc_sdk.training.methods.protocol import LossTerms, StepClock
 from cmc_sdk.training.methods.supervised import Supervised, labelled_loss
-from cmc_sdk.training.model import CMCNetwork
+from cmc_sdk.training.model import CMCNetwork, build_network
 
 __all__ = ["CrossPseudoSupervision"]
 
@@ -31,6 +31,7 @@ class CrossPseudoSupervision(Supervised):
     """
 
     name = "cps"
+    traits = Traits(learns_from_unlabelled=True, needs_equal_batches=True, trains_partner=True)
 
     def __init__(
         self, network: CMCNetwork, *, partner: CMCNetwork, loss: ResolvedLoss, modality_dropout: float
@@ -39,26 +40,29 @@ class CrossPseudoSupervision(Supervised):
         self.partner = partner
         self.settings = loss
 
-    def loss(
-        self,
-        labelled: Batch,
-        unlabelled: Batch | None,
-        *,
-        clock: StepClock,
-        stage: int,
-        generator_seed: int,
-        first_sample: int = 0,
-    ) -> LossTerms:
-        """The loss of one step, of both networks together; see `Method.loss`."""
-        presence = self._shown(labelled, clock=clock, stage=stage, seed=generator_seed, first_sample=first_sample)
-        first = labelled_loss(self.network, labelled, presence=presence, fuse=stage > 1).loss
-        second = labelled_loss(self.partner, labelled, presence=presence, fuse=stage > 1).loss
+    @classmethod
+    def build(cls, network: CMCNetwork, *, settings: MethodSettings) -> Method:
+        """CPS with the partner of `settings`, or one of the same architecture from the run's seed + 1."""
+        partner = settings.partner
+        if partner is None:
+            partner = build_network(
+                network.config, modalities=network.modalities, num_classes=network.num_classes, seed=settings.seed + 1
+            ).to(next(network.parameters()).device)
+        return CrossPseudoSupervision(
+            network, partner=partner, loss=settings.loss, modality_dropout=settings.modality_dropout
+        )
+
+    def loss(self, step: Step) -> LossTerms:
+        """The loss of one step, of both networks together."""
+        presence, fuse = self._shown(step), step.stage > 1
+        first = labelled_loss(self.network, step.labelled, presence=presence, fuse=fuse).loss
+        second = labelled_loss(self.partner, step.labelled, presence=presence, fuse=fuse).loss
         total = first + second
-        logged = self._logged(first, stage=stage) | {"supervised_partner": float(second.detach())}
-        weight = self._weight(clock)
-        if stage < 3 or unlabelled is None or weight == 0:
+        logged = self._logged(first, stage=step.stage) | {"supervised_partner": float(second.detach())}
+        weight = self._weight(step)
+        if step.stage < 3 or step.unlabelled is None or weight == 0:
             return LossTerms(total=total, logged=logged)
-        cross = self._cross_term(unlabelled, logged=logged)
+        cross = self._cross_term(step.unlabelled, logged=logged)
         logged |= {"cps": float(cross.detach()), "w_cps": weight}
         return LossTerms(total=total + weight * cross, logged=logged)
 
@@ -88,6 +92,6 @@ class CrossPseudoSupervision(Supervised):
         shown = [batch.presence[:, self.network.modalities.index(name)] for name in names]
         return mean_over_shown(terms, shown)
 
-    def _weight(self, clock: StepClock) -> float:
-        t = clock.stage_fraction if self.settings.clock == "stage" else clock.global_fraction
+    def _weight(self, step: Step) -> float:
+        t = step.time(self.settings.clock)
         return self.settings.w_cps * scheduled("rampup", t, ramp_fraction=self.settings.ramp_fraction).cac

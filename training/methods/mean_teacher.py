@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 
 from cmc_sdk.errors import CheckpointError
-from cmc_sdk.training.data.batch import Batch
 from cmc_sdk.training.losses import ResolvedLoss, foreground_ratio, scheduled
+from cmc_sdk.training.methods.base import LossTerms, Method, MethodSettings, Step, Traits
 from cmc_sdk.training.methods.perturb import STRONG, WEAK, perturb
 from cmc_sdk.training.methods.presence import mean_over_shown, shown_modalities
-from cmc_sdk.training.methods.protocol import LossTerms, StepClock
 from cmc_sdk.training.methods.supervised import Supervised
 from cmc_sdk.training.model import CMCNetwork
 
@@ -34,6 +33,7 @@ class MeanTeacher(Supervised):
     """
 
     name = "mean_teacher"
+    traits = Traits(learns_from_unlabelled=True, needs_equal_batches=True)
 
     def __init__(self, network: CMCNetwork, *, loss: ResolvedLoss, modality_dropout: float) -> None:
         super().__init__(network, modality_dropout=modality_dropout)
@@ -41,22 +41,16 @@ class MeanTeacher(Supervised):
         self.teacher = copy.deepcopy(network).requires_grad_(False)
         self.updates = 0
 
-    def loss(
-        self,
-        labelled: Batch,
-        unlabelled: Batch | None,
-        *,
-        clock: StepClock,
-        stage: int,
-        generator_seed: int,
-        first_sample: int = 0,
-    ) -> LossTerms:
-        """The loss of one step; see `Method.loss`."""
-        terms = super().loss(
-            labelled, None, clock=clock, stage=stage, generator_seed=generator_seed, first_sample=first_sample
-        )
-        weight = self._weight(clock)
-        if stage < 3 or unlabelled is None or weight == 0:
+    @classmethod
+    def build(cls, network: CMCNetwork, *, settings: MethodSettings) -> Method:
+        """Mean Teacher with the losses and the dropout of `settings`."""
+        return MeanTeacher(network, loss=settings.loss, modality_dropout=settings.modality_dropout)
+
+    def loss(self, step: Step) -> LossTerms:
+        """The loss of one step."""
+        terms = super().loss(step)
+        weight, unlabelled = self._weight(step), step.unlabelled
+        if step.stage < 3 or unlabelled is None or weight == 0:
             return terms
         names = shown_modalities(unlabelled, presence=unlabelled.presence, modalities=self.network.modalities)
         views = {
@@ -64,10 +58,10 @@ class MeanTeacher(Supervised):
                 name: perturb(
                     unlabelled.images[name],
                     strength=strength,
-                    seed=generator_seed,
-                    step=clock.step,
+                    seed=step.seed,
+                    step=step.number,
                     purpose=f"{view}/{name}",
-                    first_sample=first_sample,
+                    first_sample=step.first_sample,
                 )
                 for name in names
             }
@@ -104,8 +98,8 @@ class MeanTeacher(Supervised):
         """Restore the teacher."""
         self.updates = int(load_prefixed(self.teacher, state, prefix="teacher.", also=("updates",))["updates"])
 
-    def _weight(self, clock: StepClock) -> float:
-        t = clock.stage_fraction if self.settings.clock == "stage" else clock.global_fraction
+    def _weight(self, step: Step) -> float:
+        t = step.time(self.settings.clock)
         return self.settings.w_mean_teacher * scheduled("rampup", t, ramp_fraction=self.settings.ramp_fraction).cac
 
 

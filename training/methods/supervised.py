@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from cmc_sdk.errors import CheckpointError
 from cmc_sdk.training.data.batch import Batch
 from cmc_sdk.training.losses import supervised_loss
+from cmc_sdk.training.methods.base import LossTerms, Method, MethodSettings, Step, Traits
 from cmc_sdk.training.methods.presence import drop_modalities, mean_over_shown, shown_modalities
-from cmc_sdk.training.methods.protocol import LossTerms, StepClock
 from cmc_sdk.training.model import CMCNetwork, NetworkOutput
 
 __all__ = ["LabelledTerms", "Supervised", "labelled_loss"]
@@ -52,7 +50,7 @@ def labelled_loss(network: CMCNetwork, batch: Batch, *, presence: Tensor, fuse: 
     return LabelledTerms(loss=mean_over_shown(terms, shown), output=output, presence=presence)
 
 
-class Supervised:
+class Supervised(Method):
     """Train on the labelled samples only: the row that every other method is compared with, and their common base.
 
     Args:
@@ -61,55 +59,32 @@ class Supervised:
     """
 
     name = "supervised"
+    traits = Traits(may_branch=True)
 
     def __init__(self, network: CMCNetwork, *, modality_dropout: float) -> None:
-        self.network = network
+        super().__init__(network)
         self.modality_dropout = modality_dropout
 
-    def loss(
-        self,
-        labelled: Batch,
-        unlabelled: Batch | None,
-        *,
-        clock: StepClock,
-        stage: int,
-        generator_seed: int,
-        first_sample: int = 0,
-    ) -> LossTerms:
-        """The supervised loss; `unlabelled` is not read. See `Method.loss`."""
-        presence = self._shown(labelled, clock=clock, stage=stage, seed=generator_seed, first_sample=first_sample)
-        terms = labelled_loss(self.network, labelled, presence=presence, fuse=stage > 1)
-        return LossTerms(total=terms.loss, logged=self._logged(terms.loss, stage=stage))
+    @classmethod
+    def build(cls, network: CMCNetwork, *, settings: MethodSettings) -> Method:
+        """Supervised-only: of the settings it reads the dropout."""
+        return Supervised(network, modality_dropout=settings.modality_dropout)
 
-    def after_step(self) -> None:
-        """Nothing to do."""
+    def loss(self, step: Step) -> LossTerms:
+        """The supervised loss; `unlabelled` is not read."""
+        terms = labelled_loss(self.network, step.labelled, presence=self._shown(step), fuse=step.stage > 1)
+        return LossTerms(total=terms.loss, logged=self._logged(terms.loss, stage=step.stage))
 
-    def parameters(self) -> Iterator[nn.Parameter]:
-        """The network's trainable parameters."""
-        return iter(self.network.trainable_parameters())
-
-    def extra_state(self) -> dict[str, Tensor]:
-        """Nothing."""
-        return {}
-
-    def load_extra_state(self, state: Mapping[str, Tensor]) -> None:
-        """Accept an empty state only."""
-        if state:
-            raise CheckpointError(
-                f"the checkpoint holds {len(state)} extra tensors, method {self.name} has none",
-                mend="resume with the method that wrote it",
-            )
-
-    def _shown(self, batch: Batch, *, clock: StepClock, stage: int, seed: int, first_sample: int) -> Tensor:
+    def _shown(self, step: Step) -> Tensor:
         """Presence after modality dropout; in stage 1 every modality runs alone anyway, so none is dropped."""
-        if stage == 1:
-            return batch.presence
+        if step.stage == 1:
+            return step.labelled.presence
         return drop_modalities(
-            batch.presence,
+            step.labelled.presence,
             probability=self.modality_dropout,
-            seed=seed,
-            step=clock.step,
-            first_sample=first_sample,
+            seed=step.seed,
+            step=step.number,
+            first_sample=step.first_sample,
         )
 
     def _logged(self, supervised: Tensor, *, stage: int) -> dict[str, float]:

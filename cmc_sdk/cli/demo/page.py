@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
+from cmc_sdk.cli.demo.compared import CONTROL, METHOD, RULE
 from cmc_sdk.cli.terminal.tables import text_table
 from cmc_sdk.files import atomic_file
 from cmc_sdk.imaging.classes import ClassTable
@@ -44,11 +45,11 @@ def headline(rows: Sequence[Row]) -> list[Line]:
         return {"what": name, "method": method, "alone": alone, "dice": dice}
 
     return [
-        line("CMC, all modalities present", "cmc", False),
-        line("CMC, each modality alone", "cmc", True),
-        line("supervised-only at equal steps, all present", "supervised", False),
-        line("supervised-only at equal steps, each alone", "supervised", True),
-        line("nearest-class-mean intensity rule", "nearest_class_mean", True),
+        line("CMC, all modalities present", METHOD, False),
+        line("CMC, each modality alone", METHOD, True),
+        line("supervised-only at equal steps, all present", CONTROL, False),
+        line("supervised-only at equal steps, each alone", CONTROL, True),
+        line("nearest-class-mean intensity rule", RULE, True),
     ]
 
 
@@ -109,7 +110,7 @@ def _table_section(rows: Sequence[Row], *, test: int) -> str:
 def _organ_section(rows: Sequence[Row]) -> str:
     from cmc_sdk.training.evaluation import summarise
 
-    summaries = [entry for entry in summarise(rows) if entry.method == "cmc"]
+    summaries = [entry for entry in summarise(rows) if entry.method == METHOD]
     cells = [
         [
             escape(f"{entry.modality}, given {entry.presence}: {entry.organ}"),
@@ -147,8 +148,8 @@ def _patient_section(folder: Path, case: Case, modality: str, *, classes: ClassT
 def _files_section(seconds: Mapping[str, float]) -> str:
     links = {
         "result/report.html": "the report that <code>cmc infer --report</code> wrote for this patient",
-        "runs/cmc/report.html": "training curves of CMC",
-        "runs/supervised/report.html": "training curves of the supervised-only network",
+        f"runs/{METHOD}/report.html": "training curves of CMC",
+        f"runs/{CONTROL}/report.html": "training curves of the supervised-only network",
         "evaluation.csv": "every organ of every patient",
         "trust.json": "the trust store; give it to <code>cmc infer phantom.cmc --trust trust.json</code>",
         "phantom/datalist.yaml": "the data list; start your own from it",

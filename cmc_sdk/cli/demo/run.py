@@ -10,10 +10,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import click
 
+from cmc_sdk.cli.demo.compared import CONTROL, METHOD
 from cmc_sdk.cli.terminal.console import emit_json, json_option, progress_bar, stdout
 from cmc_sdk.errors import InterruptError, TrainingError
 from cmc_sdk.progress import Progress
@@ -82,8 +83,9 @@ class _Demo:
         """Everything; returns the rows of the evaluation."""
         self.folder.mkdir(exist_ok=True)
         datalist = self._phantom()
-        self._train("cmc", datalist, step="train")
-        self._train("supervised", datalist, step="train supervised-only")
+        self._train(METHOD, datalist, step="train")
+        # Up to stage 3 both methods are one: the second run begins where the first one's consistency terms set in.
+        self._train(CONTROL, datalist, step="train supervised-only", branch=self._run_folder(METHOD))
         self._export()
         self._sign()
         self._verify()
@@ -117,15 +119,16 @@ class _Demo:
                 progress=progress,
             )
 
-    def _train(self, method: Literal["cmc", "supervised"], datalist: Path, *, step: str) -> None:
+    def _run_folder(self, method: str) -> Path:
+        return self.folder / "runs" / method
+
+    def _train(self, method: str, datalist: Path, *, step: str, branch: Path | None = None) -> None:
         from cmc_sdk.training.engine import load_config, train
 
         recipe = "smoke" if self.fast else "tiny"
         changes = {"name": method, "method": method, "seed": self.seed, "data.datalist": datalist.absolute()}
-        changes["output"] = (self.folder / "runs" / method).absolute()
+        changes["output"] = self._run_folder(method).absolute()
         config = load_config(recipe, overrides=[f"{key}={_yaml(value)}" for key, value in changes.items()])
-        # Up to stage 3 both methods are one: the second run begins where the first one's consistency terms set in.
-        branch = None if method == "cmc" else self.folder / "runs" / "cmc"
         with self._step(step) as progress:
             train(config, branch=branch, progress=progress, note=self._note)
 
@@ -134,7 +137,7 @@ class _Demo:
 
         with self._step("export") as progress:
             export_bundle(
-                self.folder / "runs" / "cmc",
+                self._run_folder(METHOD),
                 output=self.bundle,
                 licence="Apache-2.0",
                 intended_use="demonstration on a phantom; not for patients",
@@ -187,7 +190,7 @@ class _Demo:
         cases = load_datalist(datalist)
         rows: list[Row] = []
         with self._step("evaluate") as progress:
-            for path, trust in ((self.bundle, self.trust), (self.folder / "runs" / "supervised", None)):
+            for path, trust in ((self.bundle, self.trust), (self._run_folder(CONTROL), None)):
                 segmenter, method, seed = open_segmenter(path, trust=trust)
                 rows += evaluate_cases(segmenter, cases, method=method, seed=seed, progress=progress)
             rows += evaluate_baseline(cases, progress=progress)

@@ -11,7 +11,7 @@ import torch
 from cmc_sdk.errors import TrainingError
 from cmc_sdk.training import train
 from cmc_sdk.training.engine import steps
-from cmc_sdk.training.methods import CMC, LossTerms
+from cmc_sdk.training.methods import CMC, LossTerms, Step
 from tests.training.engine.gradients import STEPS, gradients_of, relative_difference
 from tests.training.engine.study import make_config
 
@@ -34,9 +34,9 @@ def test_a_loss_that_is_not_finite_names_step_cases_and_term(
 ) -> None:
     genuine = CMC.loss
 
-    def broken(self: CMC, *words: Any, **options: Any) -> LossTerms:
-        terms = genuine(self, *words, **options)
-        if options["clock"].step == 6:
+    def broken(self: CMC, step: Step) -> LossTerms:
+        terms = genuine(self, step)
+        if step.number == 6:
             return LossTerms(total=terms.total * float("nan"), logged=terms.logged | {"cac": float("nan")})
         return terms
 

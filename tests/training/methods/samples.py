@@ -9,12 +9,12 @@ from torch import Tensor
 
 from cmc_sdk.training.data.batch import Batch
 from cmc_sdk.training.losses import LossConfig
-from cmc_sdk.training.methods import LossTerms, Method, MethodName, StepClock, build_method
+from cmc_sdk.training.methods import LossTerms, Method, Step, build_method
 from cmc_sdk.training.model import CMCNetwork, ModelConfig, build_network
 
 torch.set_num_threads(1)
 
-LATE = StepClock(stage_fraction=0.9, global_fraction=0.9, step=5)
+LATE = 0.9
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -76,7 +76,7 @@ def rows(given: Batch, chosen: slice) -> Batch:
 
 def method(
     network: CMCNetwork,
-    name: MethodName = "cmc",
+    name: str = "cmc",
     *,
     dropout: float = 0.0,
     partner: CMCNetwork | None = None,
@@ -99,12 +99,24 @@ def loss_of(
     labelled: Batch,
     unlabelled: Batch | None,
     *,
-    clock: StepClock = LATE,
+    stage_fraction: float = LATE,
+    global_fraction: float = LATE,
+    number: int = 5,
     stage: int = 3,
     first_sample: int = 0,
 ) -> LossTerms:
-    """The loss with generator seed 0."""
-    return given.loss(labelled, unlabelled, clock=clock, stage=stage, generator_seed=0, first_sample=first_sample)
+    """The loss of a late step, unless another one is asked for, with seed 0."""
+    step = Step(
+        labelled=labelled,
+        unlabelled=unlabelled,
+        stage=stage,
+        stage_fraction=stage_fraction,
+        global_fraction=global_fraction,
+        number=number,
+        seed=0,
+        first_sample=first_sample,
+    )
+    return given.loss(step)
 
 
 def train(given: Method, *, steps: int, stage: int = 3) -> list[dict[str, float]]:
@@ -114,9 +126,11 @@ def train(given: Method, *, steps: int, stage: int = 3) -> list[dict[str, float]
     for step in range(steps):
         labelled = batch(given.network, size=1, seed=10 * step)
         unlabelled = batch(given.network, size=1, seed=10 * step + 5, labels=False)
-        clock = StepClock(stage_fraction=step / steps, global_fraction=step / steps, step=step)
+        behind = step / steps
         optimiser.zero_grad()
-        terms = loss_of(given, labelled, unlabelled, clock=clock, stage=stage)
+        terms = loss_of(
+            given, labelled, unlabelled, stage_fraction=behind, global_fraction=behind, number=step, stage=stage
+        )
         terms.total.backward()
         optimiser.step()
         given.after_step()

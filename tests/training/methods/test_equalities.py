@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cmc_sdk.training.methods import LossTerms, StepClock, drop_modalities
-from tests.training.methods.samples import LATE, batch, cnn, gradients, loss_of, method, rows, same_weights, train
+from cmc_sdk.training.methods import LossTerms, drop_modalities
+from tests.training.methods.samples import batch, cnn, gradients, loss_of, method, rows, same_weights, train
 
 
 @pytest.mark.parametrize("loss", [{"w_csc": 0.0, "w_cac": 0.0}, {"as_released": True}])
@@ -31,7 +31,7 @@ def test_true_run_and_control_differ_only_in_the_gradient() -> None:
 @pytest.mark.parametrize("name", ["supervised", "cmc", "mean_teacher", "cps"])
 def test_the_labelled_part_does_not_depend_on_the_unlabelled(name: str) -> None:
     network = cnn()
-    given = method(network, name, dropout=0.5)  # type: ignore[arg-type]
+    given = method(network, name, dropout=0.5)
     labelled = batch(network, size=3)
     values = [
         loss_of(given, labelled, other).logged["supervised"]
@@ -44,7 +44,7 @@ def test_the_labelled_part_does_not_depend_on_the_unlabelled(name: str) -> None:
 @pytest.mark.parametrize("name", ["cmc", "mean_teacher"])
 def test_stages_one_and_two_do_not_read_unlabelled_data(name: str, stage: int) -> None:
     network, plain = cnn(), cnn()
-    train(method(network, name), steps=2, stage=stage)  # type: ignore[arg-type]
+    train(method(network, name), steps=2, stage=stage)
     train(method(plain, "supervised"), steps=2, stage=stage)
     assert same_weights(network, plain)
 
@@ -72,7 +72,7 @@ def test_two_halves_give_the_gradients_of_the_whole(name: str, loss: dict[str, o
     with torch.no_grad():  # surer predictions: which classes are present then differs between samples
         for decoder in network.decoders:
             decoder.out.weight.mul_(4.0)
-    given = method(network, name, dropout=0.5, **loss)  # type: ignore[arg-type]
+    given = method(network, name, dropout=0.5, **loss)
     labelled, unlabelled = batch(network, size=4), batch(network, size=4, seed=7, labels=False)
     labelled.labels["ct"][0] = 0  # classes differ between samples
     labelled.labels["mr"][3][labelled.labels["mr"][3] == 1] = 2
@@ -110,14 +110,13 @@ def test_a_lost_modality_has_no_influence() -> None:
     network = cnn()
     given = method(network, "supervised", dropout=1.0)
     labelled = batch(network)
-    clock = StepClock(0.5, 0.5, step=LATE.step)
-    before = loss_of(given, labelled, None, clock=clock).total
-    shown = drop_modalities(labelled.presence, probability=1.0, seed=0, step=clock.step)
+    before = loss_of(given, labelled, None, number=5).total
+    shown = drop_modalities(labelled.presence, probability=1.0, seed=0, step=5)
     for row, column in torch.nonzero(~shown).tolist():
         name = network.modalities[column]
         labelled.images[name][row] = float("nan")
         labelled.labels[name][row] = 0
-    after = loss_of(given, labelled, None, clock=clock).total
+    after = loss_of(given, labelled, None, number=5).total
     assert torch.equal(before, after)
 
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from cmc_sdk.errors import CheckpointError, ConfigError, DataError
-from cmc_sdk.training.methods import MeanTeacher, StepClock
+from cmc_sdk.training.methods import MeanTeacher
 from cmc_sdk.training.methods.perturb import STRONG, perturb
-from tests.training.methods.samples import LATE, batch, cnn, gradients, loss_of, method, noise, same_weights, train
+from tests.training.methods.samples import batch, cnn, gradients, loss_of, method, noise, same_weights, train
 
 NAMES = ("cmc", "supervised", "mean_teacher", "cps")
 
@@ -18,7 +18,7 @@ def test_unlabelled_batches_need_no_mask(name: str) -> None:
     network = cnn()
     unlabelled = batch(network, seed=2, labels=False)
     assert unlabelled.labels == {}
-    terms = loss_of(method(network, name), batch(network), unlabelled)  # type: ignore[arg-type]
+    terms = loss_of(method(network, name), batch(network), unlabelled)
     assert bool(torch.isfinite(terms.total))
 
 
@@ -40,9 +40,9 @@ def test_finite_under_fp16_autocast_with_gradients(loss: dict[str, object]) -> N
 def test_the_schedule_reads_the_chosen_clock() -> None:
     network = cnn()
     labelled, unlabelled = batch(network), batch(network, seed=2, labels=False)
-    clock = StepClock(stage_fraction=0.0, global_fraction=0.8, step=1)
-    by_stage = loss_of(method(network), labelled, unlabelled, clock=clock).logged
-    by_run = loss_of(method(network, clock="global"), labelled, unlabelled, clock=clock).logged
+    begin = {"stage_fraction": 0.0, "global_fraction": 0.8}
+    by_stage = loss_of(method(network), labelled, unlabelled, number=1, **begin).logged
+    by_run = loss_of(method(network, clock="global"), labelled, unlabelled, number=1, **begin).logged
     assert by_stage["w_cac"] == pytest.approx(0.5 * 0.006738, rel=1e-3)
     assert by_run["w_cac"] == 0.5
 
@@ -101,9 +101,9 @@ def test_cps_teaches_each_network_by_the_other_only() -> None:
 @pytest.mark.parametrize("name", ["mean_teacher", "cps"])
 def test_extra_state_restores_the_run(name: str) -> None:
     network = cnn()
-    given = method(network, name)  # type: ignore[arg-type]
+    given = method(network, name)
     train(given, steps=2)
-    again = method(cnn(), name)  # type: ignore[arg-type]
+    again = method(cnn(), name)
     again.network.load_state_dict(network.state_dict())
     again.load_extra_state(given.extra_state())
     labelled, unlabelled = batch(network), batch(network, seed=2, labels=False)
@@ -113,7 +113,7 @@ def test_extra_state_restores_the_run(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_state_that_does_not_fit_is_refused(name: str) -> None:
-    given = method(cnn(), name)  # type: ignore[arg-type]
+    given = method(cnn(), name)
     state = given.extra_state() | {"stranger": torch.zeros(1)}
     with pytest.raises(CheckpointError, match="resume with the method"):
         given.load_extra_state(state)
@@ -130,7 +130,7 @@ def test_perturbations_depend_on_their_sample_only() -> None:
 
 def test_wrong_requests_are_named() -> None:
     with pytest.raises(ConfigError, match="unknown method 'fixmatch'; use one of cmc"):
-        method(cnn(), "fixmatch")  # type: ignore[arg-type]
+        method(cnn(), "fixmatch")
     with pytest.raises(ConfigError, match="compares modalities, the network has only 'ct'"):
         method(cnn(("ct",)))
     network = cnn()
@@ -143,6 +143,6 @@ def test_wrong_requests_are_named() -> None:
 @pytest.mark.parametrize("name", ["supervised", "mean_teacher", "cps"])
 def test_one_modality_trains(name: str) -> None:
     network = cnn(("mr",))
-    given = method(network, name, dropout=0.5)  # type: ignore[arg-type]
-    terms = loss_of(given, batch(network), batch(network, seed=3, labels=False), clock=LATE)
+    given = method(network, name, dropout=0.5)
+    terms = loss_of(given, batch(network), batch(network, seed=3, labels=False))
     assert bool(torch.isfinite(terms.total))
