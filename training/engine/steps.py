@@ -113,7 +113,10 @@ class Stepper:
         self._fabric = fabric
         self._parameters = list(method.parameters())
         self.optimiser = build_optimiser(self._parameters, config=config.optimiser)
-        self._wrapped = fabric.setup_optimizers(self.optimiser)
+        wrapped = fabric.setup_optimizers(self.optimiser)
+        if isinstance(wrapped, tuple):
+            raise TypeError("setup_optimizers gave several optimisers for one")
+        self._wrapped = wrapped
         self._skips = 0
 
     def take(self, step: int, parts: list[Part]) -> StepResult:
@@ -179,7 +182,8 @@ class Stepper:
         precision = self._fabric.strategy.precision
         scaled = precision.state_dict() != {}
         if scaled:
-            precision.unscale_gradients(self._wrapped)
+            # Not the wrapped one: the scaler knows an optimiser by its identity, and would divide again at its step.
+            precision.unscale_gradients(self.optimiser)
         norm = float(gradient_norm(self._parameters))
         if not math.isfinite(norm):
             # fp16's scaler passes over a step whose gradients overflowed and lowers its scale; only many of them end.

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from lightning_fabric import Fabric
 from safetensors.torch import save_file
 
 from cmc_sdk.training.data import WindowSource
@@ -24,9 +25,15 @@ from cmc_sdk.training.model import build_network
 STEPS = (0, 2, 6)  # one of each stage, the last with every consistency weight above 0
 
 
-def gradients_of(config: TrainConfig, *, step: int) -> dict[str, torch.Tensor]:
-    """After clipping, by parameter, as the optimiser saw them; without those that had none."""
-    fabric = launch(config)
+def gradients_of(config: TrainConfig, *, step: int, fabric: Fabric | None = None) -> dict[str, torch.Tensor]:
+    """After clipping, by parameter, as the optimiser saw them; without those that had none.
+
+    Args:
+        config: Of the run.
+        step: Which one.
+        fabric: None for the one that the configuration asks for.
+    """
+    fabric = launch(config) if fabric is None else fabric
     prepared = prepare(config, processes=fabric.world_size)
     spec = prepared.spec
     network = build_network(config.model, modalities=spec.names, num_classes=spec.classes.num_classes, seed=3)

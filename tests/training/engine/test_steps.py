@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins import MixedPrecision
 
 from cmc_sdk.errors import TrainingError
 from cmc_sdk.training import train
@@ -63,6 +65,15 @@ def test_gradients_are_clipped_to_the_norm(datalist: Path, tmp_path: Path) -> No
     clipped = gradients_of(make_config(datalist, tmp_path / "run", optimiser=options), step=0)
     norm = torch.stack([item.norm() for item in clipped.values()]).norm()
     assert float(norm) == pytest.approx(1e-3, rel=1e-4)
+
+
+def test_the_gradient_scaler_scales_nothing_that_the_optimiser_sees(datalist: Path, tmp_path: Path) -> None:
+    config = make_config(datalist, tmp_path / "run")
+    precision = MixedPrecision("16-mixed", "cpu", scaler=torch.amp.GradScaler("cpu", init_scale=1024.0))
+    scaled = gradients_of(config, step=0, fabric=Fabric(accelerator="cpu", devices=1, plugins=[precision]))
+    plain = gradients_of(config, step=0)
+    norms = [torch.stack([item.norm() for item in found.values()]).norm() for found in (scaled, plain)]
+    assert float(norms[0]) == pytest.approx(float(norms[1]), rel=0.05)
 
 
 def test_biases_and_norms_do_not_decay(datalist: Path, tmp_path: Path) -> None:
