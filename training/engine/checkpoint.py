@@ -11,7 +11,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -21,6 +20,7 @@ from torch.optim import Optimizer
 
 from cmc_sdk.errors import CheckpointError
 from cmc_sdk.files import atomic_file
+from cmc_sdk.training.engine.documents import TrainingState
 
 __all__ = ["Checkpoint", "load_checkpoint", "optimiser_tensors", "restore_optimiser", "save_checkpoint"]
 
@@ -36,13 +36,13 @@ class Checkpoint:
         weights: The network's state dict.
         extra: The method's own tensors (the teacher of Mean Teacher, the second network of CPS).
         optimiser: Moments by `<parameter's place>.<name>`.
-        state: JSON: `step` (steps that are done), and what the trainer keeps beside it.
+        state: What is no tensor.
     """
 
     weights: dict[str, torch.Tensor]
     extra: dict[str, torch.Tensor]
     optimiser: dict[str, torch.Tensor]
-    state: dict[str, Any]
+    state: TrainingState
 
 
 def save_checkpoint(
@@ -51,7 +51,7 @@ def save_checkpoint(
     network: nn.Module,
     extra: Mapping[str, torch.Tensor],
     optimiser: Optimizer,
-    state: Mapping[str, Any],
+    state: TrainingState,
 ) -> None:
     """Write a checkpoint aside and rename it to `path`; until then the former one stands.
 
@@ -85,7 +85,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
                 parts[part][name] = handle.get_tensor(key)
     except (SafetensorError, OSError, KeyError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}", mend="start the run again") from error
-    return Checkpoint(parts["network"], parts["extra"], parts["optimiser"], json.loads(metadata[_METADATA_KEY]))
+    state: TrainingState = json.loads(metadata[_METADATA_KEY])
+    return Checkpoint(parts["network"], parts["extra"], parts["optimiser"], state)
 
 
 def optimiser_tensors(optimiser: Optimizer) -> dict[str, torch.Tensor]:

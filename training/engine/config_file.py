@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import yaml
 from pydantic import ValidationError
@@ -25,8 +24,8 @@ class _UniqueKeyLoader(yaml.SafeLoader):
     In YAML 1.1 `cac: off` is false and `lr: 1e-4` is a word; people mean the word and the number.
     """
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: dict[Any, int] = {}
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:
+        seen: dict[str, int] = {}
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             line = key_node.start_mark.line + 1
@@ -80,7 +79,7 @@ def load_config(source: str | Path, *, overrides: Sequence[str] = ()) -> TrainCo
     return parse_config(document, name=name, faults=faults)
 
 
-def parse_config(document: Mapping[str, Any], *, name: str, faults: Sequence[str] = ()) -> TrainConfig:
+def parse_config(document: Mapping[str, object], *, name: str, faults: Sequence[str] = ()) -> TrainConfig:
     """Turn a mapping into a TrainConfig.
 
     Args:
@@ -122,7 +121,7 @@ def _read(source: str | Path) -> tuple[str, str]:
         raise ConfigError(f"{path} is not a text file in UTF-8", mend="give a YAML file") from error
 
 
-def _apply(document: dict[str, Any], override: str) -> str | None:
+def _apply(document: dict[str, object], override: str) -> str | None:
     """Write one `key=value` into the document; returns what is wrong with it, if anything."""
     key, separator, text = override.partition("=")
     parts = key.strip().split(".")
@@ -132,7 +131,7 @@ def _apply(document: dict[str, Any], override: str) -> str | None:
         value = yaml.load(text, Loader=_UniqueKeyLoader)
     except yaml.YAMLError:
         return f"--set {override}: its value is not valid YAML"
-    node: Any = document
+    node: object = document
     for part in parts[:-1]:
         node = node.setdefault(part, {}) if isinstance(node, dict) else None
     if not isinstance(node, dict):

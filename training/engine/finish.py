@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from lightning_fabric import Fabric
 
@@ -13,6 +12,7 @@ from cmc_sdk.progress import Progress
 from cmc_sdk.runtime.segmenter import Segmenter
 from cmc_sdk.training.data import Case
 from cmc_sdk.training.engine.config import TrainConfig
+from cmc_sdk.training.engine.documents import SubsetRow, Summary
 from cmc_sdk.training.engine.report import write_report
 from cmc_sdk.training.engine.run_folder import RunPaths, write_json
 from cmc_sdk.training.engine.summary import final_scores, gaps, seen_ranges, subset_scores
@@ -30,8 +30,8 @@ def finish_run(
     spec: ModelSpec,
     cases: Sequence[Case],
     fabric: Fabric,
-    best: Mapping[str, Any],
-    provenance: Mapping[str, Any],
+    best: Mapping[str, object],
+    provenance: Mapping[str, object],
     seconds: float,
     progress: Progress,
 ) -> dict[str, float]:
@@ -57,8 +57,11 @@ def finish_run(
     found = final_scores(segmenter, cases, batch=config.validation.batch, fabric=fabric, progress=progress)
     gained = gaps(found, spec=spec)
     if fabric.is_global_zero:
-        summary = {
-            "validated_subsets": [row.model_dump(mode="json") for row in subset_scores(found, spec=spec)],
+        summary: Summary = {
+            "validated_subsets": [
+                SubsetRow(present=list(row.present), dice=row.dice, mean_dice=row.mean_dice, cases=row.cases)
+                for row in subset_scores(found, spec=spec)
+            ],
             "seen": {name: item.model_dump(mode="json") for name, item in seen_ranges(found, cases, spec=spec).items()},
             "fused_minus_alone": {name: value if math.isfinite(value) else None for name, value in gained.items()},
             "best": dict(best),

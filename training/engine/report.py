@@ -4,26 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
 
 from cmc_sdk.files import atomic_file
 from cmc_sdk.pages.charts import line_chart
 from cmc_sdk.pages.shell import escape, facts, page, share, table
 from cmc_sdk.training.engine.config import TrainConfig
 from cmc_sdk.training.engine.config_file import dump_config
+from cmc_sdk.training.engine.documents import LogLine, Summary
 from cmc_sdk.training.engine.run_folder import RunPaths
 from cmc_sdk.training.engine.run_log import read_log
 
 __all__ = ["write_report"]
 
-Line = Mapping[str, Any]
 _WATCHED = {
     "channel_variance": ("Channel variance of the features", "towards 0: constant channels, the trivial answer to CSC"),
     "foreground_ratio": ("Foreground share of unlabelled windows", ""),
 }
 
 
-def write_report(paths: RunPaths, *, config: TrainConfig, summary: Line) -> None:
+def write_report(paths: RunPaths, *, config: TrainConfig, summary: Summary) -> None:
     """Write `report.html` from the log.
 
     Args:
@@ -51,7 +50,7 @@ def write_report(paths: RunPaths, *, config: TrainConfig, summary: Line) -> None
 
 
 def _facts(
-    config: TrainConfig, steps: Sequence[Line], validations: Sequence[Line], summary: Line
+    config: TrainConfig, steps: Sequence[LogLine], validations: Sequence[LogLine], summary: Summary
 ) -> Iterator[tuple[str, str]]:
     done = max((line["step"] for line in (*steps, *validations)), default=0)
     best = max(validations, key=lambda line: line["mean_dice"] or 0.0, default=None)
@@ -64,7 +63,7 @@ def _facts(
         yield "time", f"{summary['seconds'] / 60:.1f} min"
 
 
-def _scores(summary: Line) -> str:
+def _scores(summary: Summary) -> str:
     """The table of the final validation: a row for each subset and modality, a column for each organ."""
     scores = summary.get("validated_subsets", [])
     if not scores:
@@ -85,7 +84,7 @@ def _scores(summary: Line) -> str:
     return table(["given", "labelled", "cases", *organs, "mean"], rows=rows, texts=2) + text
 
 
-def _charts(config: TrainConfig, steps: Sequence[Line], validations: Sequence[Line]) -> Iterator[str]:
+def _charts(config: TrainConfig, steps: Sequence[LogLine], validations: Sequence[LogLine]) -> Iterator[str]:
     stages, first = [], 0
     for name, length in (("alone", config.stages.alone), ("fused", config.stages.fused), ("semi", config.stages.semi)):
         if length:
@@ -118,7 +117,9 @@ def _charts(config: TrainConfig, steps: Sequence[Line], validations: Sequence[Li
     yield draw("Gradient norm", _series(steps, lambda line: {"norm": line["gradient_norm"]}))
 
 
-def _series(lines: Sequence[Line], pick: Callable[[Line], Line]) -> dict[str, list[tuple[float, float]]]:
+def _series(
+    lines: Sequence[LogLine], pick: Callable[[LogLine], Mapping[str, float | None]]
+) -> dict[str, list[tuple[float, float]]]:
     """Points (step, value) of what `pick` takes from each line, by its name; None leaves a gap."""
     found: dict[str, list[tuple[float, float]]] = {}
     for line in lines:
@@ -128,9 +129,8 @@ def _series(lines: Sequence[Line], pick: Callable[[Line], Line]) -> dict[str, li
     return found
 
 
-def _dice_by_organ(line: Line, *, modality: str) -> Line:
-    by_organ: Line = line["dice"][modality]
-    return by_organ
+def _dice_by_organ(line: LogLine, *, modality: str) -> Mapping[str, float | None]:
+    return line["dice"][modality]
 
 
 def _dice(value: float | None) -> str:

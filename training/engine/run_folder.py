@@ -6,15 +6,16 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from cmc_sdk.bundle.manifest import ModelSpec
 from cmc_sdk.errors import ConfigError, DataError, InputError, ResourceError
 from cmc_sdk.files import atomic_directory, atomic_file
 from cmc_sdk.training.engine.config import TrainConfig
 from cmc_sdk.training.engine.config_file import dump_config, load_config
+from cmc_sdk.training.engine.documents import Summary
 from cmc_sdk.training.methods import method_traits, methods_with, one_of
 from cmc_sdk.training.model import CMCNetwork, load_network
 
@@ -93,7 +94,7 @@ class Run:
     spec: ModelSpec
     network: CMCNetwork
     datalist: Path
-    summary: dict[str, Any]
+    summary: Summary
 
 
 def load_run(run_dir: str | Path) -> Run:
@@ -240,14 +241,14 @@ def datalist_sha256(path: str | Path) -> str:
         raise DataError(f"{path}: the data list cannot be read: {error.strerror}", mend="give its path") from error
 
 
-def write_json(path: Path, document: Any) -> None:
+def write_json(path: Path, document: object) -> None:
     """Write JSON atomically; NaN is not allowed in it."""
     with atomic_file(path) as temporary:
         temporary.write_text(json.dumps(document, indent=2, allow_nan=False), encoding="utf-8")
 
 
 def _differences(
-    former: dict[str, Any], now: dict[str, Any], *, prefix: str = "", free: tuple[str, ...] = _FREE_KEYS
+    former: Mapping[str, object], now: Mapping[str, object], *, prefix: str = "", free: tuple[str, ...] = _FREE_KEYS
 ) -> list[str]:
     """Each key that is not `free` and whose value differs, as `key: then → now`."""
     found: list[str] = []

@@ -6,11 +6,11 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
 
 from cmc_sdk.files import atomic_file
+from cmc_sdk.training.engine.documents import LogLine
 from cmc_sdk.training.engine.run_folder import RunPaths
 
 __all__ = ["RunLog", "read_log"]
@@ -38,7 +38,7 @@ class RunLog:
         self._handle = open(paths.log, "a", encoding="utf-8")  # noqa: SIM115 (closed in `close`)
         self._writer = SummaryWriter(str(paths.tensorboard), purge_step=resume_at + 1 if resume_at else None)
 
-    def write(self, kind: str, *, step: int, values: Mapping[str, Any]) -> None:
+    def write(self, kind: str, *, step: int, values: Mapping[str, object]) -> None:
         """Add one line.
 
         Args:
@@ -49,7 +49,8 @@ class RunLog:
         """
         if self._handle is None or self._writer is None:
             return
-        self._handle.write(json.dumps({"kind": kind, "step": step, **_without_nan(values)}, allow_nan=False) + "\n")
+        known = {name: _without_nan(item) for name, item in values.items()}
+        self._handle.write(json.dumps({"kind": kind, "step": step, **known}, allow_nan=False) + "\n")
         self._handle.flush()
         for name, value in _flat(values).items():
             if math.isfinite(value):
@@ -63,19 +64,19 @@ class RunLog:
             self._writer.close()
 
 
-def read_log(path: Path) -> list[dict[str, Any]]:
+def read_log(path: Path) -> list[LogLine]:
     """All whole lines of a log; the last one is left out where the process died while writing it."""
-    lines: list[dict[str, Any]] = []
+    lines: list[LogLine] = []
     for text in path.read_text(encoding="utf-8").splitlines():
         try:
-            line = json.loads(text)
+            line: LogLine = json.loads(text)
         except json.JSONDecodeError:
             break
         lines.append(line)
     return lines
 
 
-def _without_nan(value: Any) -> Any:
+def _without_nan(value: object) -> object:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
@@ -85,7 +86,7 @@ def _without_nan(value: Any) -> Any:
     return value
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+def _flat(values: Mapping[str, object], prefix: str = "") -> dict[str, float]:
     found: dict[str, float] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -91,7 +90,7 @@ def build_optimiser(parameters: Iterable[nn.Parameter], *, config: OptimiserConf
     narrow: list[nn.Parameter] = []
     for item in parameters:
         (wide if item.ndim > 1 else narrow).append(item)
-    groups: list[dict[str, Any]] = [
+    groups: list[dict[str, object]] = [
         {"params": wide, "weight_decay": config.weight_decay},
         {"params": narrow, "weight_decay": 0.0},
     ]
@@ -147,12 +146,11 @@ class Stepper:
         means = {name: sum(values) / len(values) for name, values in logged.items()}
         return StepResult(where, lr, sum(totals) / len(totals), norm, means)
 
-    def scaler_state(self) -> dict[str, Any] | None:
+    def scaler_state(self) -> dict[str, object] | None:
         """State of fp16's gradient scaler; None in other precisions."""
-        state = self._fabric.strategy.precision.state_dict()
-        return state or None
+        return self._fabric.strategy.precision.state_dict() or None
 
-    def restore_scaler(self, state: dict[str, Any] | None) -> None:
+    def restore_scaler(self, state: dict[str, object] | None) -> None:
         """Restore what `scaler_state` gave."""
         if state:
             self._fabric.strategy.precision.load_state_dict(state)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from lightning_fabric import Fabric
 
 from cmc_sdk.bundle.manifest import ModelSpec, SeenRange, SubsetScore
@@ -88,7 +88,9 @@ def seen_ranges(
         mine = [case for case in cases if modality.name in case.images]
         if not mine:
             continue
-        means, spacing, extent = [], [], []
+        means: list[float] = []
+        spacing: list[float] = []
+        extent: list[float] = []
         for case in mine:
             volume = read_nifti(case.images[modality.name])
             means.append(prepare_scan(volume, rule=modality.intensity).statistics.foreground_mean)
@@ -117,7 +119,7 @@ def _volumes(measured: Sequence[Scores], *, index: int, spec: ModelSpec) -> dict
     return volumes
 
 
-def _range(values: Any) -> tuple[float, float] | None:
+def _range(values: npt.NDArray[np.float64]) -> tuple[float, float] | None:
     finite = values[np.isfinite(values)]
     return (float(finite.min()), float(finite.max())) if finite.size else None
 
@@ -129,7 +131,7 @@ def _number(value: float) -> float | None:
 def _spread(scores: Scores, rows: Sequence[int], *, count: int) -> Scores:
     """The same scores with a row for each of `count` cases, NaN where a case was not measured."""
 
-    def full(array: Any) -> Any:
+    def full(array: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         wide = np.full((count, *array.shape[1:]), math.nan)
         wide[list(rows)] = array
         return wide

@@ -6,10 +6,11 @@ import math
 import shutil
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from lightning_fabric import Fabric
 
@@ -19,8 +20,10 @@ from cmc_sdk.files import atomic_file
 from cmc_sdk.progress import Progress
 from cmc_sdk.runtime.segmenter import Segmenter
 from cmc_sdk.training.data import WindowSource
+from cmc_sdk.training.data.datalist import Split
 from cmc_sdk.training.engine.checkpoint import load_checkpoint, restore_optimiser, save_checkpoint
 from cmc_sdk.training.engine.config import TrainConfig
+from cmc_sdk.training.engine.documents import Best, TrainingState
 from cmc_sdk.training.engine.finish import finish_run
 from cmc_sdk.training.engine.prefetch import Prefetcher
 from cmc_sdk.training.engine.prepare import Prepared, prepare
@@ -122,7 +125,7 @@ class _Training:
             modality_dropout=prepared.modality_dropout,
         )
         self.stepper = Stepper(config, method=self.method, fabric=fabric)
-        self.best: dict[str, Any] | None = None
+        self.best: Best | None = None
         self.done, self.seconds, self.started = 0, 0.0, time.monotonic()
         if resume and paths.last.is_file():
             self._restore(paths.last)
@@ -180,7 +183,7 @@ class _Training:
             ahead.close()
             log.close()
 
-    def _source(self, prepared: Prepared, split: Any) -> WindowSource:
+    def _source(self, prepared: Prepared, split: Split) -> WindowSource:
         def shown(stage: str, done: int, total: int) -> None:
             self.progress(f"{stage} {split}", done, total)
 
@@ -246,7 +249,7 @@ class _Training:
 
     def _save(self, path: Path) -> None:
         if self.fabric.is_global_zero:
-            state = {
+            state: TrainingState = {
                 "step": self.done,
                 "best": self.best,
                 "seconds": self._elapsed(),
@@ -287,7 +290,7 @@ class _Training:
         return self.seconds + time.monotonic() - self.started
 
 
-def scores_by_modality(table: Any) -> list[float]:
+def scores_by_modality(table: npt.NDArray[np.float64]) -> list[float]:
     """Mean over organs of each modality, NaN left out; NaN where all are."""
     means = []
     for row in table.tolist():
@@ -316,13 +319,17 @@ def launch(config: TrainConfig) -> Fabric:
 
 def _checkpoint_bytes(method: Method) -> int:
     """Room for three checkpoints (old, new, shared: weights, two moments, the method's own) and three best weights."""
-    weights = sum(item.numel() * item.element_size() for item in method.network.state_dict().values())
-    trained = sum(item.numel() * item.element_size() for item in method.parameters())
-    extra = sum(item.numel() * item.element_size() for item in method.extra_state().values())
+    weights = _bytes(method.network.state_dict().values())
+    trained = _bytes(method.parameters())
+    extra = _bytes(method.extra_state().values())
     return 3 * (weights + 2 * trained + extra) + 3 * weights
 
 
-def _log_line(result: StepResult, *, seconds: float) -> dict[str, Any]:
+def _bytes(tensors: Iterable[torch.Tensor]) -> int:
+    return sum(item.numel() * item.element_size() for item in tensors)
+
+
+def _log_line(result: StepResult, *, seconds: float) -> dict[str, object]:
     """Terms of the loss, their weights, MIA's statistics and quantities to watch, each under its own head."""
     groups: dict[str, dict[str, float]] = {"terms": {}, "weights": {}, "mia": {}, "watch": {}}
     for name, value in result.logged.items():
@@ -333,7 +340,7 @@ def _log_line(result: StepResult, *, seconds: float) -> dict[str, Any]:
             groups["watch"][name] = value
         else:
             groups["weights" if name.startswith("w_") else "terms"][name] = value
-    head_line: Mapping[str, Any] = {
+    head_line = {
         "stage": result.position.stage,
         "lr": result.lr,
         "loss": result.loss,

@@ -58,7 +58,8 @@ class Scores:
         """(M,): predicted over reference foreground volume; far above 1 is how a harmful CAC shows."""
         reference = np.nansum(self.reference_ml, axis=(0, 2))
         predicted = np.nansum(self.predicted_ml, axis=(0, 2))
-        return np.divide(predicted, reference, out=np.full_like(predicted, math.nan), where=reference > 0)
+        ratio: Array = np.divide(predicted, reference, out=np.full_like(predicted, math.nan), where=reference > 0)
+        return ratio
 
 
 def validation_cases(cases: Sequence[Case], *, subset: Sequence[str]) -> list[Case]:
@@ -101,7 +102,8 @@ def measure(
     spec = segmenter.spec
     organs = spec.classes.num_classes - 1
     shape = (len(cases), len(spec.names))
-    scores = Scores(*(np.full((*shape, organs), math.nan) for _ in range(3)), np.full(shape, math.nan))
+    dice, reference_ml, predicted_ml = (np.full((*shape, organs), math.nan) for _ in range(3))
+    scores = Scores(dice, reference_ml, predicted_ml, np.full(shape, math.nan))
     mine = range(fabric.global_rank, len(cases), fabric.world_size)
     for done, index in enumerate(mine):
         if progress is not None:

@@ -31,4 +31,5 @@ class Adapter(nn.Module):
         """Tokens (B, g, g, g, dim) → the same shape."""
         hidden = self.down(h).permute(0, 4, 1, 2, 3)  # (B, bottleneck, g, g, g)
         hidden = nn.functional.gelu(self.depthwise(hidden)).permute(0, 2, 3, 4, 1)
-        return h + self.scale * self.up(hidden)
+        adapted: Tensor = h + self.scale * self.up(hidden)
+        return adapted

@@ -83,7 +83,8 @@ class GridAttention(nn.Module):
         else:
             out = torch.matmul(logits.softmax(dim=-1).to(v.dtype), v)
         out = out.permute(0, 2, 1, 3).reshape(-1, g, g, g, x.shape[-1])  # (B, g³, heads, head_dim) → tokens
-        return self.proj(out)
+        projected: Tensor = self.proj(out)
+        return projected
 
     def _position_terms(self, q: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """T1 (B, heads, dh, w, n), T2 (B, heads, dh, kd, n) and T3 (B, heads, dh, kh, n), FP32, dh = g²; kd, kh < g."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from cmc_sdk.errors import ConfigError
 from cmc_sdk.training.model.config import ModelConfig, check_model_config
+from cmc_sdk.training.model.encoder import SamMed3DEncoder
 from cmc_sdk.training.model.network import CMCNetwork
 from cmc_sdk.training.model.public_checkpoints import load_sam_med3d, load_unet3d
 from cmc_sdk.training.model.seeding import seeded
@@ -44,5 +45,6 @@ def build_fresh(config: ModelConfig, *, modalities: Sequence[str], num_classes: 
         network = CMCNetwork(config, modalities=modalities, num_classes=num_classes)
     if config.frozen:
         for encoder in network.encoders:
-            encoder.freeze(train_mlp=config.train_mlp)
+            if isinstance(encoder, SamMed3DEncoder):
+                encoder.freeze(train_mlp=config.train_mlp)
     return network

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from monai.networks.blocks import UnetrBasicBlock, UnetrPrUpBlock, UnetrUpBlock
+from monai.networks.blocks.unetr_block import UnetrBasicBlock, UnetrPrUpBlock, UnetrUpBlock
 from torch import Tensor, nn
 
 from cmc_sdk.training.model.config import EncoderPreset
+from cmc_sdk.training.model.modules import Modules
 from cmc_sdk.training.model.norms import MONAI_INSTANCE_NORM, ChannelLayerNorm, channels_last
 
 __all__ = ["SamMed3DDecoder"]
@@ -38,7 +39,7 @@ class SamMed3DDecoder(nn.Module):
             nn.ConvTranspose3d(first, second, kernel_size=2, stride=2),
             nn.GELU(),
         )
-        self.skip_projections = nn.ModuleList(
+        self.skip_projections = Modules(
             (
                 nn.ConvTranspose3d(preset.dim, first, kernel_size=2, stride=2),
                 nn.ConvTranspose3d(preset.dim, second, kernel_size=4, stride=4),
@@ -46,7 +47,8 @@ class SamMed3DDecoder(nn.Module):
         )
         for projection in self.skip_projections:
             nn.init.zeros_(projection.weight)
-            nn.init.zeros_(projection.bias)
+            if projection.bias is not None:
+                nn.init.zeros_(projection.bias)
         channels = (second, *preset.late_channels)
         late = range(preset.stages - 2)
         self.token_skips = nn.ModuleList(
@@ -89,4 +91,5 @@ class SamMed3DDecoder(nn.Module):
         concatenated = [block(skip) for block, skip in zip(self.token_skips, skips[2:], strict=True)]
         for stage, skip in zip(self.late_stages, [*concatenated, self.image_skip(image)], strict=True):
             h = stage(h, skip)
-        return self.out(h)
+        logits: Tensor = self.out(h)
+        return logits

@@ -11,6 +11,7 @@ from cmc_sdk.errors import ConfigError
 from cmc_sdk.training.model.adapter import Adapter
 from cmc_sdk.training.model.attention import GridAttention
 from cmc_sdk.training.model.config import PRESETS, EncoderPreset, ModelConfig, PresetName, check_model_config
+from cmc_sdk.training.model.modules import Modules
 from cmc_sdk.training.model.norms import ChannelLayerNorm
 from cmc_sdk.training.model.seeding import seeded
 
@@ -35,7 +36,8 @@ class _PatchEmbedding(nn.Module):
         self.proj = nn.Conv3d(1, dim, kernel_size=patch, stride=patch)
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.proj(image).permute(0, 2, 3, 4, 1)  # (B, dim, g, g, g) → (B, g, g, g, dim)
+        tokens: Tensor = self.proj(image)
+        return tokens.permute(0, 2, 3, 4, 1)  # (B, dim, g, g, g) → (B, g, g, g, dim)
 
 
 class _Mlp(nn.Module):
@@ -45,7 +47,8 @@ class _Mlp(nn.Module):
         self.lin2 = nn.Linear(4 * dim, dim)
 
     def forward(self, h: Tensor) -> Tensor:
-        return self.lin2(nn.functional.gelu(self.lin1(h)))
+        out: Tensor = self.lin2(nn.functional.gelu(self.lin1(h)))
+        return out
 
 
 class _Block(nn.Module):
@@ -82,7 +85,7 @@ class SamMed3DEncoder(nn.Module):
         self.channels = preset.channels
         self.patch_embed = _PatchEmbedding(patch=preset.patch, dim=preset.dim)
         self.pos_embed = nn.Parameter(torch.zeros(1, self.grid, self.grid, self.grid, preset.dim))
-        self.blocks = nn.ModuleList(
+        self.blocks = Modules(
             _Block(
                 preset,
                 grid=self.grid,

@@ -63,10 +63,12 @@ class Fusion(nn.Module):
 
     def fused(self, features: Sequence[Tensor]) -> Tensor:
         """Z (B, C, g, g, g) from F_mia of all modalities in order."""
-        return self.phi(torch.cat(tuple(features), dim=1))
+        fused: Tensor = self.phi(torch.cat(tuple(features), dim=1))
+        return fused
 
     def combined(self, own: Tensor, *, fused: Tensor) -> Tensor:
         """G^m from F_mia^m and Z, all (B, C, g, g, g)."""
         if self.convert is None:
             return own + fused
-        return self.convert(torch.cat((fused, own), dim=1))
+        converted: Tensor = self.convert(torch.cat((fused, own), dim=1))
+        return converted

@@ -15,6 +15,7 @@ from cmc_sdk.training.model.decoder import SamMed3DDecoder
 from cmc_sdk.training.model.encoder import Encoded, SamMed3DEncoder
 from cmc_sdk.training.model.fusion import Fusion, MissingTokens
 from cmc_sdk.training.model.mia import Mia
+from cmc_sdk.training.model.modules import Modules
 from cmc_sdk.training.model.unet3d import UNet3DDecoder, UNet3DEncoder
 
 __all__ = ["CMCNetwork", "NetworkOutput"]
@@ -53,12 +54,12 @@ class CMCNetwork(nn.Module):
         self.window_vox = (config.window, config.window, config.window)
         count = len(self.modalities)
         # Lists, not dicts: a ModuleDict refuses names such as "type" that users may give a modality.
-        self.encoders = nn.ModuleList(_build_encoder(config) for _ in range(count))
-        self.decoders = nn.ModuleList(_build_decoder(config, num_classes=num_classes) for _ in range(count))
+        self.encoders = Modules(_build_encoder(config) for _ in range(count))
+        self.decoders = Modules(_build_decoder(config, num_classes=num_classes) for _ in range(count))
         for branch in (self.encoders, self.decoders):
             for other in branch[1:]:
                 other.load_state_dict(branch[0].state_dict())
-        self.channels = int(self.encoders[0].channels)
+        self.channels = self.encoders[0].channels
         self.mia = Mia(self.channels)
         self.missing = MissingTokens(count, channels=self.channels)
         self.fusion = Fusion(count, channels=self.channels, combine=config.combine)
@@ -71,8 +72,7 @@ class CMCNetwork(nn.Module):
             raise InputError(
                 f"{modality}: windows of shape {tuple(image.shape)}", mend=f"give (B, 1, *{self.window_vox})"
             )
-        encoded: Encoded = self.encoders[index].encode(image)
-        return encoded
+        return self.encoders[index].encode(image)
 
     def decode(
         self,

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
+from typing import Protocol
 
 import torch
-from monai.networks.layers import Norm
+from monai.networks.layers.factories import Norm
 from torch import Tensor, nn
 
 __all__ = ["MONAI_INSTANCE_NORM", "ChannelLayerNorm", "InstanceNorm", "channels_last", "full_precision"]
 
 MONAI_INSTANCE_NORM = "CMC_INSTANCE"
+
+
+class _Hooked(Protocol):
+    """What torch leaves without types of a tensor."""
+
+    def register_hook(self, hook: Callable[[Tensor], Tensor]) -> object:
+        """Let every gradient of the tensor go through `hook`."""
 
 
 class ChannelLayerNorm(nn.LayerNorm):
@@ -46,7 +55,8 @@ class InstanceNorm(nn.InstanceNorm3d):
         normalised = super().forward(x)
         if normalised.requires_grad and not torch.compiler.is_compiling():
             # torch's backward of InstanceNorm is wrong (by far) for one sample and a gradient in channels-last.
-            normalised.register_hook(torch.Tensor.contiguous)
+            hooked: _Hooked = normalised
+            hooked.register_hook(torch.Tensor.contiguous)
         return channels_last(normalised)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ __all__ = ["load_sam_med3d", "load_unet3d"]
 
 _IMAGE_ENCODER = "image_encoder."
 _MASK_DECODER = "mask_decoder."
+_Encoder = TypeVar("_Encoder", SamMed3DEncoder, UNet3DEncoder)
 
 
 def load_sam_med3d(target: SamMed3DEncoder | CMCNetwork, path: str | os.PathLike[str]) -> LoadReport:
@@ -97,11 +99,12 @@ def load_unet3d(target: UNet3DEncoder | CMCNetwork, path: str | os.PathLike[str]
     return _report(state, matched=matched, wanted=matched | optional)
 
 
-def _encoders(target: nn.Module, kind: type[nn.Module], *, hint: str) -> list[nn.Module]:
-    encoders = list(target.encoders) if isinstance(target, CMCNetwork) else [target]
-    if not all(isinstance(encoder, kind) for encoder in encoders):
+def _encoders(target: nn.Module, kind: type[_Encoder], *, hint: str) -> list[_Encoder]:
+    encoders: list[nn.Module] = list(target.encoders) if isinstance(target, CMCNetwork) else [target]
+    fitting = [encoder for encoder in encoders if isinstance(encoder, kind)]
+    if len(fitting) < len(encoders):
         raise CheckpointError(f"the target's encoders are {type(encoders[0]).__name__}", mend=hint)
-    return encoders
+    return fitting
 
 
 def _check_all(
@@ -112,7 +115,7 @@ def _check_all(
         raise CheckpointError(f"{path}: does not fit: {'; '.join(faults)}", mend=mend)
 
 
-def _encoder_hint(encoder: nn.Module, state: Mapping[str, Tensor]) -> str:
+def _encoder_hint(encoder: SamMed3DEncoder, state: Mapping[str, Tensor]) -> str:
     """Which preset the checkpoint is of, where its tensors tell."""
     patches = state.get(_IMAGE_ENCODER + "patch_embed.proj.weight")
     position = state.get(_IMAGE_ENCODER + "pos_embed")

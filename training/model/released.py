@@ -42,7 +42,8 @@ class _Unit(nn.Module):
         self.bn1 = _SampleNorm(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.bn1(self.conv1(x)).relu()
+        normalised: Tensor = self.bn1(self.conv1(x))
+        return normalised.relu()
 
 
 class _Down(nn.Module):
@@ -51,7 +52,8 @@ class _Down(nn.Module):
         self.ops = nn.Sequential(_Unit(inputs, middle), _Unit(middle, outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.ops(x)
+        out: Tensor = self.ops(x)
+        return out
 
 
 class _Up(nn.Module):
@@ -61,7 +63,8 @@ class _Up(nn.Module):
         self.ops = nn.Sequential(_Unit(inputs + skip, outputs), _Unit(outputs, outputs))
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        return self.ops(torch.cat((self.up_conv(x), skip), dim=1))
+        out: Tensor = self.ops(torch.cat((self.up_conv(x), skip), dim=1))
+        return out
 
 
 class _Encoder(nn.Module):
@@ -86,7 +89,8 @@ class _Output(nn.Module):
         self.conv.add_module("conv", nn.Conv3d(64, n_class, kernel_size=1))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(x)
+        logits: Tensor = self.conv(x)
+        return logits
 
 
 class _Decoder(nn.Module):
@@ -99,7 +103,8 @@ class _Decoder(nn.Module):
 
     def forward(self, x: Tensor, skips: tuple[Tensor, Tensor, Tensor]) -> Tensor:
         full, half, quarter = skips
-        return self.out_tr(self.up_tr64(self.up_tr128(self.up_tr256(x, quarter), half), full))
+        logits: Tensor = self.out_tr(self.up_tr64(self.up_tr128(self.up_tr256(x, quarter), half), full))
+        return logits
 
 
 class _ChannelAttention(nn.Module):
@@ -123,7 +128,8 @@ class _SigmoidFusion(nn.Module):
         self.layer2 = _Unit(512, 512)
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        return self.layer2(self.layer1(torch.cat((a, b), dim=1))).sigmoid()
+        fused: Tensor = self.layer2(self.layer1(torch.cat((a, b), dim=1)))
+        return fused.sigmoid()
 
 
 class ReleasedNetwork(nn.Module):

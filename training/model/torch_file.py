@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import pickle
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +17,7 @@ from cmc_sdk.errors import CheckpointError
 
 __all__ = ["LoadReport", "few", "fit_faults", "read_state_dict"]
 
+_Global = Callable[..., object]
 _HOLDERS = ("model_state_dict", "state_dict", "net", "model")
 
 
@@ -82,12 +82,13 @@ def fit_faults(needed: Mapping[str, Tensor], given: Mapping[str, Tensor], *, exa
     return [f"{len(names)} of {len(needed)} {what}: {few(names)}" for what, names in named.items() if names]
 
 
-def _read(path: Path) -> Any:
+def _read(path: Path) -> object:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file", mend="give the path of a checkpoint")
     try:
         with torch.serialization.safe_globals(list(_harmless())):
-            return torch.load(path, map_location="cpu", weights_only=True)
+            content: object = torch.load(path, map_location="cpu", weights_only=True)
+            return content
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(
@@ -96,12 +97,13 @@ def _read(path: Path) -> Any:
         ) from error
 
 
-def _harmless() -> Iterator[Any]:
+def _harmless() -> Iterator[_Global | tuple[_Global, str]]:
     """What public checkpoints hold beside tensors and plain Python: their arguments, and numbers from numpy."""
     yield argparse.Namespace
     yield np.dtype
     yield from (np.dtypes.Float64DType, np.dtypes.Float32DType, np.dtypes.Int64DType)
-    scalar = np._core.multiarray.scalar if hasattr(np, "_core") else np.core.multiarray.scalar
+    # What a pickled number of numpy calls; where it lies differs between numpy 1 and 2.
+    scalar: _Global = np.float64(0.0).__reduce__()[0]
     yield scalar
     yield (scalar, "numpy.core.multiarray.scalar")  # as numpy 1 wrote it
 

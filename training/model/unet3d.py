@@ -22,7 +22,8 @@ class _ConvUnit(nn.Module):
         self.bn1 = InstanceNorm(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        return nn.functional.relu(self.bn1(self.conv1(x)))
+        normalised: Tensor = self.bn1(self.conv1(x))
+        return nn.functional.relu(normalised)
 
 
 class _Down(nn.Module):
@@ -32,7 +33,8 @@ class _Down(nn.Module):
         self.ops = nn.Sequential(_ConvUnit(inputs, middle), _ConvUnit(middle, outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.ops(x)
+        out: Tensor = self.ops(x)
+        return out
 
 
 class _Up(nn.Module):
@@ -42,7 +44,8 @@ class _Up(nn.Module):
         self.ops = nn.Sequential(_ConvUnit(inputs + skip, outputs), _ConvUnit(outputs, outputs))
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        return self.ops(torch.cat((self.up_conv(x), skip), dim=1))
+        out: Tensor = self.ops(torch.cat((self.up_conv(x), skip), dim=1))
+        return out
 
 
 class UNet3DEncoder(nn.Module):
@@ -95,4 +98,5 @@ class UNet3DDecoder(nn.Module):
     def forward(self, features: Tensor, skips: Sequence[Tensor], image: Tensor) -> Tensor:
         """G, the encoder's skips, and the image (unused: the last skip is at its resolution) → logits."""
         quarter, half, full = skips
-        return self.out(self.up_tr64(self.up_tr128(self.up_tr256(features, quarter), half), full))
+        logits: Tensor = self.out(self.up_tr64(self.up_tr128(self.up_tr256(features, quarter), half), full))
+        return logits
