@@ -29,7 +29,8 @@ from cmc_sdk.export.parity import ParityCase, ParityReport, measure_parity
 from cmc_sdk.files import atomic_file
 from cmc_sdk.imaging.nifti import read_nifti
 from cmc_sdk.imaging.volume import Volume
-from cmc_sdk.runtime.backends.select import installed_backends
+from cmc_sdk.runtime.backends.base import DecoderInputs
+from cmc_sdk.runtime.backends.catalogue import installed_backends
 from cmc_sdk.runtime.core import (
     ModelGrid,
     gaussian_axes,
@@ -148,8 +149,7 @@ def monai_labels(network: CMCNetwork, volumes: dict[str, Volume], *, spec: Model
         features = {name: encoded[name]["features"] if name in encoded else blank for name in spec.names}
         presence = np.array([[float(name in encoded) for name in spec.names]] * len(windows), np.float32)
         logits = [
-            backend.decode(name, features=features, presence=presence, encoded=encoded[name], window=arrays[name])
-            for name in names
+            backend.decode(name, DecoderInputs(features, presence, encoded[name], arrays[name])) for name in names
         ]
         return torch.from_numpy(np.concatenate(logits, axis=1))
 

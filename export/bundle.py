@@ -22,7 +22,7 @@ from cmc_sdk.export.parity import ParityCase, ParityReport, measure_parity
 from cmc_sdk.export.provenance import provenance_of
 from cmc_sdk.progress import Progress
 from cmc_sdk.runtime.backends.base import Backend
-from cmc_sdk.runtime.backends.select import BackendName, installed_backends
+from cmc_sdk.runtime.backends.catalogue import installed_backends
 from cmc_sdk.runtime.gate.case import Answer
 from cmc_sdk.runtime.gate.golden import INDEX_PATH, GoldenCase, GoldenRun, encode_volume, write_index
 from cmc_sdk.training.data import load_datalist
@@ -47,7 +47,7 @@ def export_bundle(
     min_overlap: float | None = None,
     precisions: Sequence[Precision] = (),
     cases: Sequence[ParityCase] | None = None,
-    backends: Sequence[BackendName] | None = None,
+    backends: Sequence[str] | None = None,
     on_refusal: OnRefusal | None = None,
     progress: Progress | None = None,
 ) -> Manifest:
@@ -122,7 +122,7 @@ def export_network(
     provenance: Mapping[str, object] | None = None,
     precisions: Sequence[Precision] = (),
     limits: GateLimits | None = None,
-    backends: Sequence[BackendName] | None = None,
+    backends: Sequence[str] | None = None,
     on_refusal: OnRefusal | None = None,
     progress: Progress | None = None,
 ) -> Manifest:

@@ -15,7 +15,7 @@ from cmc_sdk.export.editions import Edition, Material
 from cmc_sdk.export.graphs import ExportedGraph
 from cmc_sdk.export.parity import measure_parity
 from cmc_sdk.runtime.backends.base import Backend
-from cmc_sdk.runtime.backends.select import BackendName
+from cmc_sdk.runtime.backends.catalogue import REFERENCE
 from cmc_sdk.runtime.session import Session
 
 __all__ = ["Draft", "add_edition", "f32_reference"]
@@ -43,12 +43,12 @@ class Draft:
         """With the graphs of one more edition, not yet passed."""
         return replace(self, graphs=(*self.graphs, *graphs), gate={**self.gate, precision: limits})
 
-    def passed(self, precision: Precision, *, backends: Sequence[BackendName], report: Mapping[str, object]) -> Draft:
+    def passed(self, precision: Precision, *, backends: Sequence[str], report: Mapping[str, object]) -> Draft:
         """With the passes of an edition and its figures."""
         passes = (GatePass(backend=backend, precision=precision) for backend in backends)
         return replace(self, passes=(*self.passes, *passes), reports={**self.reports, precision: report})
 
-    def open(self, path: Path, *, backends: Sequence[BackendName], precision: Precision) -> dict[str, Backend]:
+    def open(self, path: Path, *, backends: Sequence[str], precision: Precision) -> dict[str, Backend]:
         """Write it and open it with each backend: the gate runs what a device will run, through the same door."""
         self.write(path)
         return {
@@ -68,12 +68,12 @@ class Draft:
 
 def f32_reference(candidates: Mapping[str, Backend]) -> Backend:
     """ONNX Runtime f32, which every other precision is held against."""
-    if "onnxruntime" not in candidates:
+    if REFERENCE not in candidates:
         raise BackendError(
             "other precisions are held against ONNX Runtime f32, which is not among the backends",
             mend="pip install onnxruntime, and let the gate run it",
         )
-    return candidates["onnxruntime"]
+    return candidates[REFERENCE]
 
 
 def add_edition(

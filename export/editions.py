@@ -15,7 +15,6 @@ from cmc_sdk.export.graphs import ExportedGraph
 from cmc_sdk.export.parity import ParityCase
 from cmc_sdk.progress import Progress
 from cmc_sdk.runtime.backends.base import Backend
-from cmc_sdk.runtime.backends.select import BackendName
 
 __all__ = ["Edition", "Made", "Material"]
 
@@ -69,13 +68,13 @@ class Edition:
     """
 
     precision: Precision
-    backends: tuple[BackendName, ...]
+    backends: tuple[str, ...]
     make: Callable[[Material], Made]
     limits: GateLimits
 
     @classmethod
     def with_default_limits(
-        cls, precision: Precision, *, backends: tuple[BackendName, ...], make: Callable[[Material], Made]
+        cls, precision: Precision, *, backends: tuple[str, ...], make: Callable[[Material], Made]
     ) -> Edition:
         """An edition held to `DEFAULT_LIMITS`."""
         return cls(precision, backends, make, DEFAULT_LIMITS[precision])

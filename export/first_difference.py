@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from cmc_sdk.runtime.backends.base import Array, Backend
+from cmc_sdk.runtime.backends.base import Array, Backend, DecoderInputs
+from cmc_sdk.runtime.backends.wrapped import SerialBackend
 from cmc_sdk.runtime.gate.case import ParityCase
 from cmc_sdk.runtime.gate.reference import BackendReference
 from cmc_sdk.runtime.gate.run import ParityReport
@@ -25,15 +26,6 @@ _NOTICEABLE = 0.02
 
 _SHARE = 0.25
 """A tensor counts as different from this share of the difference at the graph's output."""
-
-
-@runtime_checkable
-class HasGraphs(Protocol):
-    """A backend whose ONNX graphs can be read."""
-
-    def graph_content(self, part: str, modality: str) -> bytes:
-        """The ONNX file of one part of one modality; ValueError where it is of another format."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -62,11 +54,11 @@ def explain_difference(
 ) -> tuple[str, ...]:
     """Notes on the first fault of each candidate whose ONNX graphs can be laid beside the reference's; often none."""
     backend = reference.backend
-    if not isinstance(backend, HasGraphs):
+    if not _has_graphs(backend):
         return ()
     notes = []
     for name, candidate in candidates.items():
-        if not isinstance(candidate, HasGraphs) or not report.faults_of(name):
+        if not report.faults_of(name) or not _has_graphs(candidate):
             continue
         faulty = {run.case for run in report.runs if run.backend == name and run.faults}
         # A scan whose labelling stopped at values that are not finite has no runs at all.
@@ -79,15 +71,19 @@ def explain_difference(
         Segmenter(reference.spec, watch).infer(images, pairing=case.pairing)
         if watch.graph is None:
             continue
-        try:
-            ours, theirs = (item.graph_content(*watch.graph) for item in (backend, candidate))
-        except ValueError:
+        ours, theirs = (item.graph_content(*watch.graph) for item in (backend, candidate))
+        if ours is None or theirs is None:
             continue
         found = first_difference(ours, theirs, inputs=watch.inputs[watch.graph])
         if found is not None:
             part, modality = watch.graph
             notes.append(f"in {part}_{modality} of {name} {candidate.precision} {found} differs first")
     return tuple(notes)
+
+
+def _has_graphs(backend: Backend) -> bool:
+    """Whether its graphs can be read: a backend has all of them in one format."""
+    return backend.graph_content("encoder", backend.modalities[0]) is not None
 
 
 def first_difference(reference: bytes, candidate: bytes, *, inputs: Mapping[str, Array]) -> NodeDifference | None:
@@ -215,15 +211,15 @@ def _relative(ours: npt.NDArray[np.generic], theirs: npt.NDArray[np.generic]) ->
     return float(np.abs(known - given).max(initial=0.0)) / scale if scale else 0.0
 
 
-class _Worst:
+class _Worst(SerialBackend):
     """Answers with `reference`, and keeps the inputs with which each graph of `candidate` differs most.
 
     Every graph of the candidate gets the reference's inputs, so that it is judged alone.
     """
 
     def __init__(self, reference: Backend, candidate: Backend) -> None:
-        self._reference, self._candidate = reference, candidate
-        self.name, self.precision, self.modalities = reference.name, reference.precision, reference.modalities
+        super().__init__(reference)
+        self._candidate = candidate
         self.differences: dict[tuple[str, str], float] = {}
         self.inputs: dict[tuple[str, str], dict[str, Array]] = {}
 
@@ -237,29 +233,16 @@ class _Worst:
         return next(noticed, max(order, key=lambda key: self.differences[key]))
 
     def encode(self, modality: str, window: Array) -> dict[str, Array]:
-        expected = self._reference.encode(modality, window)
+        expected = super().encode(modality, window)
         given = self._candidate.encode(modality, window)
         worst = max(_relative(array, given[output]) for output, array in expected.items())
         self._keep(("encoder", modality), worst, {"window": window})
         return expected
 
-    def decode(
-        self,
-        modality: str,
-        *,
-        features: Mapping[str, Array],
-        presence: Array,
-        encoded: Mapping[str, Array],
-        window: Array,
-    ) -> Array:
-        expected, given = (
-            backend.decode(modality, features=features, presence=presence, encoded=encoded, window=window)
-            for backend in (self._reference, self._candidate)
-        )
-        worst = _relative(expected, given)
-        inputs = {f"features_{name}": array for name, array in features.items()}
-        inputs |= {name: array for name, array in encoded.items() if name != "features"}
-        self._keep(("decoder", modality), worst, {**inputs, "presence": presence, "window": window})
+    def decode(self, modality: str, inputs: DecoderInputs) -> Array:
+        expected = super().decode(modality, inputs)
+        worst = _relative(expected, self._candidate.decode(modality, inputs))
+        self._keep(("decoder", modality), worst, inputs.named())
         return expected
 
     def _keep(self, graph: tuple[str, str], difference: float, inputs: dict[str, Array]) -> None:

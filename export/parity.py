@@ -12,6 +12,7 @@ from cmc_sdk.errors import InterruptError
 from cmc_sdk.export.first_difference import explain_difference
 from cmc_sdk.progress import Progress
 from cmc_sdk.runtime.backends.base import Backend
+from cmc_sdk.runtime.backends.catalogue import CATALOGUE
 from cmc_sdk.runtime.gate.case import Answer, ParityCase, Subset
 from cmc_sdk.runtime.gate.probes import ComparingBackend, OutputDifference
 from cmc_sdk.runtime.gate.reference import BackendReference
@@ -85,5 +86,6 @@ def compare_outputs(
 
 
 def _title(backend: Backend) -> str:
-    found = installed_version(backend.name)
-    return f"{backend.name} {found}" if backend.name == "torch" else f"{backend.name} {backend.precision}"
+    # A backend that is none of the catalogue's is the trained network, as one version of its library computes it.
+    own = None if backend.name in CATALOGUE else installed_version(backend.name)
+    return f"{backend.name} {own or backend.precision}"

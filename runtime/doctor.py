@@ -5,28 +5,17 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from cmc_sdk.runtime.backends.providers import GPU_PROVIDERS, probe_provider
-from cmc_sdk.runtime.backends.select import PRECISIONS_OF
+from cmc_sdk.runtime.backends.catalogue import CATALOGUE
+from cmc_sdk.runtime.backends.examine import openvino_telemetry_blocked
+from cmc_sdk.runtime.backends.row import BackendState
 from cmc_sdk.runtime.host.packages import PACKAGES, installed_version
 from cmc_sdk.threads import usable_threads
 
-__all__ = ["BackendState", "MachineReport", "NvidiaState", "examine_machine"]
-
-
-@dataclass(frozen=True)
-class BackendState:
-    """One backend: whether it runs here, at which precisions, on which devices, and if not, why not."""
-
-    usable: bool
-    version: str | None
-    precisions: tuple[str, ...]
-    devices: tuple[str, ...]
-    note: str
+__all__ = ["MachineReport", "NvidiaState", "examine_machine"]
 
 
 @dataclass(frozen=True)
@@ -86,7 +75,7 @@ class MachineReport:
 def examine_machine() -> MachineReport:
     """Look at this machine; imports the inference backends, never torch."""
     packages = {name: installed_version(name) for name in PACKAGES}
-    backends = {"onnxruntime": _onnxruntime(), "openvino": _openvino()} | _gpu_providers()
+    backends = _backends()
     return MachineReport(
         python=platform.python_version(),
         platform=platform.platform(),
@@ -100,9 +89,16 @@ def examine_machine() -> MachineReport:
             "export": all(map(_present, ("torch", "onnx", "onnxscript", "onnxruntime"))),
         },
         nvidia=_nvidia(),
-        openvino_telemetry_blocked=_telemetry_blocked() if packages["openvino"] else None,
+        openvino_telemetry_blocked=openvino_telemetry_blocked() if packages["openvino"] else None,
         faults=tuple(_faults(packages, backends)),
     )
+
+
+def _backends() -> dict[str, BackendState]:
+    """What there is to say of each backend: first of those that may be chosen without being named."""
+    rows = sorted(CATALOGUE.values(), key=lambda row: (not row.ranks, row.name))
+    states = {row.name: row.examine(row.precisions) for row in rows}
+    return {name: state for name, state in states.items() if state is not None}
 
 
 def _faults(packages: Mapping[str, str | None], backends: Mapping[str, BackendState]) -> list[str]:
@@ -120,58 +116,6 @@ def _faults(packages: Mapping[str, str | None], backends: Mapping[str, BackendSt
         if state.version and not state.usable
     ]
     return found
-
-
-def _onnxruntime() -> BackendState:
-    version = installed_version("onnxruntime") or installed_version("onnxruntime-gpu")
-    if not _present("onnxruntime"):
-        return BackendState(False, None, (), (), "not installed")
-    try:
-        import onnxruntime
-
-        providers = onnxruntime.get_available_providers()
-    except Exception as error:  # a broken native library fails in ways of its own
-        return BackendState(False, version, (), (), f"{type(error).__name__}: {error}")
-    # The only provider that the backend asks for, whatever else the library was built with.
-    if "CPUExecutionProvider" not in providers:
-        return BackendState(False, version, (), (), f"no CPU provider, only {', '.join(providers)}")
-    return BackendState(True, version, PRECISIONS_OF["onnxruntime"], ("CPU",), "")
-
-
-def _gpu_providers() -> dict[str, BackendState]:
-    """ONNX Runtime's providers for GPUs: only of the package that has them."""
-    version = installed_version("onnxruntime-gpu")
-    if version is None or not _present("onnxruntime"):
-        return {}
-    states: dict[str, BackendState] = {}
-    for name in GPU_PROVIDERS:
-        fault = probe_provider(name)
-        states[name] = BackendState(
-            fault is None, version, () if fault else PRECISIONS_OF[name], () if fault else ("CUDA",), fault or ""
-        )
-    return states
-
-
-def _openvino() -> BackendState:
-    version = installed_version("openvino")
-    if not _present("openvino"):
-        return BackendState(False, None, (), (), "not installed")
-    try:
-        from cmc_sdk.runtime.backends.openvino import computes_bf16, import_openvino
-
-        devices = import_openvino().Core().available_devices
-        bf16 = "CPU" in devices and computes_bf16()
-    except Exception as error:  # a broken native library fails in ways of its own
-        return BackendState(False, version, (), (), f"{type(error).__name__}: {error}")
-    if "CPU" not in devices:
-        return BackendState(False, version, (), (), f"no CPU plug-in, only {', '.join(devices) or 'none'}")
-    precisions = tuple(name for name in PRECISIONS_OF["openvino"] if bf16 or name != "bf16")
-    return BackendState(True, version, precisions, ("CPU",), "" if bf16 else "this processor has no bf16")
-
-
-def _telemetry_blocked() -> bool:
-    """After `_openvino` ran: the module that reports home must not have come in with it, only nothing or a stand-in."""
-    return getattr(sys.modules.get("openvino_telemetry"), "__file__", None) is None
 
 
 def _nvidia() -> NvidiaState:

@@ -18,7 +18,7 @@ from cmc_sdk.imaging.read import read_volume
 from cmc_sdk.imaging.volume import Volume
 from cmc_sdk.pairing import ScanPairing
 from cmc_sdk.progress import Progress
-from cmc_sdk.runtime.backends.base import Backend, CalibratedBackend
+from cmc_sdk.runtime.backends.base import Backend
 from cmc_sdk.runtime.core import Threads
 from cmc_sdk.runtime.host.memory import peak_rss_bytes
 from cmc_sdk.runtime.labelling.run import StageSeconds, label_scans
@@ -123,7 +123,7 @@ class Segmenter:
         clock = RunClock(self._limits, cancel=cancel, started=time.monotonic() - read_s - statistics_s)
         volumes = {name: scan.volume for name, scan in scans.items()}
         warnings = plan.warnings + tuple(f"{name}: {note}" for name, scan in volumes.items() for note in scan.notes)
-        exact = _exact_windows(self.backend)
+        exact = self.backend.exact_windows
         labelled = label_scans(
             scans,
             plan=plan,
@@ -136,7 +136,7 @@ class Segmenter:
         )
         clock.check()
         since = time.perf_counter()
-        if (exact := _exact_windows(self.backend) - exact) > 0:
+        if (exact := self.backend.exact_windows - exact) > 0:
             warnings += (
                 f"{exact} windows lie outside of what {self.backend.precision} was calibrated on "
                 "and were computed in f32",
@@ -245,10 +245,6 @@ class Segmenter:
             quality=QualityRecord(status=quality.status, reasons=quality.reasons),
             volumes_ml=volumes_ml,
         )
-
-
-def _exact_windows(backend: Backend) -> int:
-    return backend.exact_windows if isinstance(backend, CalibratedBackend) else 0
 
 
 def _known(confidence: npt.NDArray[np.uint8], *, volume: Volume) -> npt.NDArray[np.uint8]:

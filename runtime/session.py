@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 
-from cmc_sdk.bundle.reader import Bundle, open_bundle
-from cmc_sdk.bundle.trust import Trust, Verdict, require_trust
-from cmc_sdk.errors import TrustError
-from cmc_sdk.runtime.backends.select import BackendChoice, PrecisionChoice, open_backend
+from cmc_sdk.bundle.admission import admit
+from cmc_sdk.bundle.reader import Bundle
+from cmc_sdk.bundle.trust import Trust
+from cmc_sdk.runtime.backends.select import PrecisionChoice, open_backend
 from cmc_sdk.runtime.planning.limits import Limits, parse_bytes, parse_seconds
 from cmc_sdk.runtime.results.record import BundleIdentity
 from cmc_sdk.runtime.segmenter import Segmenter
 
-__all__ = ["Session", "admit"]
+__all__ = ["Session"]
 
 
 class Session(Segmenter):
@@ -45,7 +45,7 @@ class Session(Segmenter):
         bundle: str | os.PathLike[str] | Bundle,
         *,
         trust: Trust | None = None,
-        backend: BackendChoice = "auto",
+        backend: str = "auto",
         precision: PrecisionChoice = "f32",
         threads: int | None = None,
         max_mem: str | float | None = None,
@@ -59,7 +59,6 @@ class Session(Segmenter):
         self.bundle, verdict = admit(bundle, trust=trust)
         manifest = self.bundle.manifest
         chosen = open_backend(self.bundle, choice=backend, precision=precision, threads=threads, state=state)
-        self.graphs = chosen
         super().__init__(
             manifest.spec,
             chosen,
@@ -76,18 +75,3 @@ class Session(Segmenter):
             threads=threads,
             limits=limits,
         )
-
-
-def admit(bundle: str | os.PathLike[str] | Bundle, *, trust: Trust | None) -> tuple[Bundle, Verdict]:
-    """Open a bundle if somebody who is trusted vouches for it, or take one that was opened so.
-
-    Raises:
-        TrustError, BundleError: As `Session`.
-    """
-    if not isinstance(bundle, Bundle):
-        bundle = open_bundle(bundle, policy=require_trust(trust))
-    elif trust is not None:
-        raise TrustError(f"{bundle.path} was judged when it was opened", mend="leave trust out, or give its path")
-    if bundle.verdict is None:
-        raise TrustError(f"{bundle.path} was opened without asking who vouches for it", mend="give its path and trust=")
-    return bundle, bundle.verdict

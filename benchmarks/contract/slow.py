@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +10,7 @@ import numpy.typing as npt
 from benchmarks.inference.case import StandIn, stand_in_centres
 from cmc_sdk.bundle.manifest import Grid, ModalitySpec, ModelSpec
 from cmc_sdk.imaging.classes import ClassTable
+from cmc_sdk.runtime.backends.base import DecoderInputs
 
 WINDOW_S = 0.03
 
@@ -32,18 +32,10 @@ class SlowStandIn(StandIn):
         self.pace = 1.0
         self.seconds: list[float] = []
 
-    def decode(
-        self,
-        modality: str,
-        *,
-        features: Mapping[str, npt.NDArray[np.float32]],
-        presence: npt.NDArray[np.float32],
-        encoded: Mapping[str, npt.NDArray[np.float32]],
-        window: npt.NDArray[np.float32],
-    ) -> npt.NDArray[np.float32]:
+    def decode(self, modality: str, inputs: DecoderInputs) -> npt.NDArray[np.float32]:
         """As `StandIn.decode`, later."""
         since = time.perf_counter()
-        time.sleep(WINDOW_S * self.pace * len(window))
-        logits = super().decode(modality, features=features, presence=presence, encoded=encoded, window=window)
+        time.sleep(WINDOW_S * self.pace * len(inputs.window))
+        logits = super().decode(modality, inputs)
         self.seconds.append(time.perf_counter() - since)
         return logits

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from cmc_sdk.bundle.manifest import Grid, IntensityRule, ModalitySpec, ModelSpec
 from cmc_sdk.imaging.classes import ClassTable
 from cmc_sdk.imaging.nifti import write_volume
 from cmc_sdk.imaging.volume import Volume
+from cmc_sdk.runtime.backends.base import Backend, DecoderInputs
 
 __all__ = ["SETTINGS", "Case", "SidePaths", "StandIn", "case_spec", "stand_in_centres", "write_scan"]
 
@@ -120,7 +120,7 @@ def stand_in_centres() -> list[float]:
     return np.linspace(-2.0, 2.0, NUM_CLASSES).tolist()
 
 
-class StandIn:
+class StandIn(Backend):
     """A network without weights that gives outputs of the real shape: what is left is the path around it."""
 
     name = "stand-in"
@@ -131,16 +131,9 @@ class StandIn:
         """One number a window."""
         return {"features": window[:, :, :1, :1, :1].copy()}
 
-    def decode(
-        self,
-        modality: str,
-        *,
-        features: Mapping[str, npt.NDArray[np.float32]],
-        presence: npt.NDArray[np.float32],
-        encoded: Mapping[str, npt.NDArray[np.float32]],
-        window: npt.NDArray[np.float32],
-    ) -> npt.NDArray[np.float32]:
+    def decode(self, modality: str, inputs: DecoderInputs) -> npt.NDArray[np.float32]:
         """(B, 1, X, Y, Z) → (B, K, X, Y, Z)."""
+        window = inputs.window
         logits = np.empty((len(window), NUM_CLASSES, *window.shape[2:]), np.float32)
         for index, centre in enumerate(stand_in_centres()):
             np.subtract(window[:, 0], np.float32(centre), out=logits[:, index])

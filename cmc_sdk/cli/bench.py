@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cmc_sdk.cli.options.backend import BACKENDS, PRECISIONS
+from cmc_sdk.cli.options.backend import PRECISIONS, BackendType
 from cmc_sdk.cli.options.trust import chosen_trust, trust_options
 from cmc_sdk.cli.terminal.console import emit_json, json_option, progress_bar, stdout
 from cmc_sdk.cli.terminal.tables import text_table
@@ -15,7 +15,6 @@ from cmc_sdk.errors import InputError
 
 if TYPE_CHECKING:
     from cmc_sdk.bundle.precision import Precision
-    from cmc_sdk.runtime.backends.select import BackendName
     from cmc_sdk.runtime.benchmark import BenchReport
 
 EPILOG = """\b
@@ -31,7 +30,7 @@ Examples:
     "--backend",
     "backends",
     multiple=True,
-    type=click.Choice(BACKENDS),
+    type=BackendType(),
     help="Only this one; may be given twice.  [default: every one that works here]",
 )
 @click.option(
@@ -49,7 +48,7 @@ Examples:
 @json_option
 def command(
     bundle: Path,
-    backends: tuple[BackendName, ...],
+    backends: tuple[str, ...],
     precisions: tuple[Precision, ...],
     threads: int | None,
     runs: int,

@@ -16,7 +16,7 @@ from cmc_sdk.errors import InputError
 from cmc_sdk.pairing import ScanPairing
 
 if TYPE_CHECKING:
-    from cmc_sdk.runtime.backends.select import BackendChoice, PrecisionChoice
+    from cmc_sdk.runtime.backends.select import PrecisionChoice
     from cmc_sdk.runtime.planning.run_plan import RunPlan
     from cmc_sdk.runtime.results.record import RunRecord
 
@@ -74,7 +74,7 @@ def command(
     output: Path | None,
     trust: Path | None,
     development: bool,
-    backend: BackendChoice,
+    backend: str,
     precision: PrecisionChoice,
     state: Path | None,
     pairing: ScanPairing,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import click
 
-from cmc_sdk.cli.options.backend import BACKENDS, PRECISIONS, prefer_instructions
+from cmc_sdk.cli.options.backend import PRECISIONS, BackendType, prefer_instructions
 from cmc_sdk.cli.options.scans import ScanRequest, print_selection, scan_options
 from cmc_sdk.cli.options.trust import chosen_trust, trust_options
 from cmc_sdk.cli.terminal.console import emit_json, json_option, progress_bar, stdout
@@ -17,8 +17,7 @@ from cmc_sdk.pairing import ScanPairing
 if TYPE_CHECKING:
     from cmc_sdk.bundle.precision import Precision
     from cmc_sdk.imaging.volume import Volume
-    from cmc_sdk.runtime.backends.select import BackendName
-    from cmc_sdk.runtime.backends.tensorrt.backend import TensorRtBackend
+    from cmc_sdk.runtime.backends.row import Proof
     from cmc_sdk.runtime.gate.verify import VerifyReport
 
 EPILOG = """\b
@@ -36,7 +35,7 @@ Examples:
     "--backend",
     "backends",
     multiple=True,
-    type=click.Choice([name for name in BACKENDS if name != "tensorrt"]),
+    type=BackendType(fits=lambda row: not row.has_engines),
     help="Only this one; may be given several times.  [default: every one that is installed]",
 )
 @click.option(
@@ -65,7 +64,7 @@ Examples:
 @json_option
 def command(
     bundle: Path,
-    backends: tuple[BackendName, ...],
+    backends: tuple[str, ...],
     precisions: tuple[Precision, ...],
     state: Path | None,
     images: tuple[str, ...],
@@ -85,20 +84,18 @@ def command(
 
     Exit code 0: passed; 1: the labels differ by more than the bundle's limits; 2: not a bundle, or bad input.
     """
+    from cmc_sdk.bundle.admission import admit
     from cmc_sdk.runtime.gate.verify import verify_bundle
-    from cmc_sdk.runtime.session import admit
 
     scans = images or study
     request = ScanRequest.parse(images=images, study=study, series=series, irregular=irregular) if scans else None
     opened, _ = admit(bundle, trust=chosen_trust(trust, development=development))
     prefer_instructions(precisions or opened.manifest.gate)
-    engines: list[TensorRtBackend] = []
+    engines: list[Proof] = []
     if state is not None:
-        from cmc_sdk.runtime.backends.tensorrt.proof import keep_word, unproved_backends
-        from cmc_sdk.runtime.gate.verify_state import holds_engines, keep_report
+        from cmc_sdk.runtime.gate.verify_state import keep_report, open_engines
 
-        if holds_engines(state):
-            engines = unproved_backends(opened, state=state, precisions=precisions or None)
+        engines = open_engines(opened, state=state, precisions=precisions or None)
     volumes: dict[str, Volume] = {}
     with progress_bar(quiet=as_json) as progress:
         if request is not None:
@@ -112,13 +109,14 @@ def command(
             precisions=precisions or None,
             images=volumes,
             pairing=pairing,
-            others=engines,
+            others=[backend for proof in engines for backend in proof.backends],
             progress=progress,
         )
     if state is not None:
         keep_report(report, state=state)
         if report:
-            keep_word(engines, bundle=opened, state=state)
+            for proof in engines:
+                proof.keep()
     if as_json:
         emit_json(report.to_dict())
     else:

@@ -13,7 +13,7 @@ from cmc_sdk.bundle.precision import GateLimits
 from cmc_sdk.errors import ParityError
 from cmc_sdk.export.int8.harm import Harm, WindowLabels
 from cmc_sdk.export.int8.quantise import bypass, first_layers_of, layers_of, quantise, run_model
-from cmc_sdk.runtime.backends.base import Array, Backend
+from cmc_sdk.runtime.backends.base import Array, Backend, DecoderInputs
 
 if TYPE_CHECKING:
     import openvino
@@ -81,7 +81,7 @@ class Controlled:
     steps: tuple[Mapping[str, object], ...]
 
 
-class MixedBackend:
+class MixedBackend(Backend):
     """Runs some graphs in int8 and the others with `reference`.
 
     Args:
@@ -110,23 +110,11 @@ class MixedBackend:
             return self._reference.encode(modality, window)
         return self._run("encoder", modality, {"window": window})
 
-    def decode(
-        self,
-        modality: str,
-        *,
-        features: Mapping[str, Array],
-        presence: Array,
-        encoded: Mapping[str, Array],
-        window: Array,
-    ) -> Array:
+    def decode(self, modality: str, inputs: DecoderInputs) -> Array:
         """As `Backend.decode`."""
         if ("decoder", modality) not in self._requests:
-            return self._reference.decode(
-                modality, features=features, presence=presence, encoded=encoded, window=window
-            )
-        inputs = {f"features_{name}": array for name, array in features.items()}
-        inputs |= {name: array for name, array in encoded.items() if name != "features"}
-        return self._run("decoder", modality, {**inputs, "presence": presence, "window": window})["logits"]
+            return self._reference.decode(modality, inputs)
+        return self._run("decoder", modality, inputs.named())["logits"]
 
     def _run(self, part: str, modality: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
         wanted = {port.name: np.ascontiguousarray(inputs[port.name]) for port in self._graphs[part, modality].inputs}

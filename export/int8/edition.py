@@ -13,6 +13,7 @@ from cmc_sdk.export.int8.harm import WindowLabels
 from cmc_sdk.export.int8.ir import read_onnx, write_ir
 from cmc_sdk.export.precision.windows import graph_inputs, sample_windows
 from cmc_sdk.runtime.backends.base import Array
+from cmc_sdk.runtime.backends.catalogue import gate_backends
 from cmc_sdk.runtime.backends.openvino import computes_bf16
 
 __all__ = ["WINDOWS", "bf16_edition", "calibrated_range", "int8_edition", "make_int8"]
@@ -26,12 +27,12 @@ _SLACK, _MORE_EVEN = 0.05, 0.5
 
 def int8_edition() -> Edition:
     """8-bit convolutions and matrix products on OpenVINO."""
-    return Edition.with_default_limits("int8", backends=("openvino",), make=make_int8)
+    return Edition.with_default_limits("int8", backends=gate_backends("int8"), make=make_int8)
 
 
 def bf16_edition() -> Edition:
     """OpenVINO in bf16: no graphs of its own, but a gate of its own, on a processor that has it."""
-    return Edition.with_default_limits("bf16", backends=("openvino",), make=_make_bf16)
+    return Edition.with_default_limits("bf16", backends=gate_backends("bf16"), make=_make_bf16)
 
 
 def make_int8(material: Material) -> Made:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from cmc_sdk.bundle.manifest import ModelSpec
 from cmc_sdk.bundle.precision import GateLimits
 from cmc_sdk.export.precision.windows import CalibrationWindow
-from cmc_sdk.runtime.backends.base import Array, Backend
+from cmc_sdk.runtime.backends.base import Array, Backend, DecoderInputs
 
 __all__ = ["Harm", "WindowLabels"]
 
@@ -115,9 +115,7 @@ class WindowLabels:
                 }
                 row: Array = np.array([[float(name in present) for name in self._spec.names]], np.float32)
                 for name in present:
-                    logits = backend.decode(
-                        name, features=features, presence=row, encoded=encoded[name], window=given[name]
-                    )
+                    logits = backend.decode(name, DecoderInputs(features, row, encoded[name], given[name]))
                     found[index, present, name] = logits[0].argmax(axis=0).astype(np.uint8)
         return found
 

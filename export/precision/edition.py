@@ -11,6 +11,7 @@ from cmc_sdk.export.precision.rounded import to_rounded
 from cmc_sdk.export.precision.sessions import RoundedBackend
 from cmc_sdk.export.precision.static_checks import check_graph
 from cmc_sdk.export.precision.windows import graph_inputs, sample_windows
+from cmc_sdk.runtime.backends.catalogue import gate_backends
 
 __all__ = ["ROUNDED", "WINDOWS", "fp16_edition", "make_fp16"]
 
@@ -26,7 +27,7 @@ _STEPS = 7
 
 def fp16_edition() -> Edition:
     """FP16 with FP32 islands, held against f32 as ONNX Runtime runs it and as accelerators round it."""
-    return Edition.with_default_limits("fp16", backends=("onnxruntime",), make=make_fp16)
+    return Edition.with_default_limits("fp16", backends=gate_backends("fp16"), make=make_fp16)
 
 
 def make_fp16(material: Material) -> Made:

@@ -9,7 +9,7 @@ import onnx
 from cmc_sdk.bundle.manifest import Graph
 from cmc_sdk.errors import BackendError
 from cmc_sdk.export.precision.view import GraphView
-from cmc_sdk.runtime.backends.base import Array
+from cmc_sdk.runtime.backends.base import Array, Backend, DecoderInputs
 
 __all__ = ["GraphRun", "RoundedBackend", "with_ranges"]
 
@@ -64,7 +64,7 @@ def with_ranges(model: onnx.ModelProto, *, name: str) -> onnx.ModelProto:
     return watched
 
 
-class RoundedBackend:
+class RoundedBackend(Backend):
     """A bundle's FP16 graphs as `to_rounded` makes them: a check of the gate, never shipped.
 
     Args:
@@ -90,19 +90,9 @@ class RoundedBackend:
         """As `Backend.encode`."""
         return self._run("encoder", modality, {"window": window})
 
-    def decode(
-        self,
-        modality: str,
-        *,
-        features: Mapping[str, Array],
-        presence: Array,
-        encoded: Mapping[str, Array],
-        window: Array,
-    ) -> Array:
+    def decode(self, modality: str, inputs: DecoderInputs) -> Array:
         """As `Backend.decode`."""
-        inputs = {f"features_{name}": array for name, array in features.items()}
-        inputs |= {name: array for name, array in encoded.items() if name != "features"}
-        return self._run("decoder", modality, {**inputs, "presence": presence, "window": window})["logits"]
+        return self._run("decoder", modality, inputs.named())["logits"]
 
     def _run(self, part: str, modality: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
         key = (part, modality)

@@ -15,7 +15,7 @@ from cmc_sdk.bundle.manifest import Graph, Manifest
 from cmc_sdk.bundle.precision import GRAPHS_OF, Precision
 from cmc_sdk.bundle.reader import Bundle
 from cmc_sdk.errors import BundleError
-from cmc_sdk.runtime.backends.base import Array
+from cmc_sdk.runtime.backends.base import Array, Backend, DecoderInputs
 from cmc_sdk.runtime.onnx.external import refuse_external_data
 from cmc_sdk.threads import usable_threads
 
@@ -83,7 +83,7 @@ def read_graph(bundle: Bundle, graph: Graph) -> GraphFile:
     return GraphFile(graph, data)
 
 
-class GraphBackend:
+class GraphBackend(Backend):
     """A backend over compiled graphs; a subclass says how the verified bytes of one become a `CompiledGraph`.
 
     Graphs are compiled when they are first needed, so that a run with one modality pays for that one only.
@@ -93,9 +93,6 @@ class GraphBackend:
         precision: That it is to compute in; decides which graphs are read.
         threads: Threads of the inference library; None for its own choice.
         reason: Why this backend and precision were chosen, for the record.
-
-    Attributes:
-        read_seconds: What reading and hashing graphs took so far.
     """
 
     name = "graphs"
@@ -108,7 +105,7 @@ class GraphBackend:
         self.threads = threads
         self.reason = reason
         self.modalities: tuple[str, ...] = bundle.manifest.spec.names
-        self.read_seconds = 0.0
+        self._read_seconds = 0.0
         self._slots: dict[str, _Slot] = {}
         self._lock = threading.Lock()
 
@@ -117,7 +114,7 @@ class GraphBackend:
         raise NotImplementedError
 
     def prepare(self, modalities: Sequence[str], *, batch: int) -> None:
-        """As `PreparingBackend.prepare`."""
+        """As `Backend.prepare`."""
         graphs = [
             find_graph(self.bundle.manifest, part=part, modality=name, precision=self.precision)
             for part in ("encoder", "decoder")
@@ -138,36 +135,23 @@ class GraphBackend:
         """Make one graph run; `file` where it has been read already."""
         return self.compile_graph(file or self._read(graph))
 
-    def graph_content(self, part: str, modality: str) -> bytes:
-        """The verified ONNX file from which one part of one modality is computed.
+    @property
+    def read_seconds(self) -> float:
+        """As `Backend.read_seconds`."""
+        return self._read_seconds
 
-        Raises:
-            ValueError: It is of another format.
-            BundleError: The bundle has none.
-        """
+    def graph_content(self, part: str, modality: str) -> bytes | None:
+        """As `Backend.graph_content`, verified; None where the graph is of OpenVINO's format."""
         graph = find_graph(self.bundle.manifest, part=part, modality=modality, precision=self.precision)
-        if graph.weights is not None:
-            raise ValueError(f"{graph.path} is not ONNX")
-        return read_graph(self.bundle, graph).data
+        return read_graph(self.bundle, graph).data if graph.weights is None else None
 
     def encode(self, modality: str, window: Array) -> dict[str, Array]:
         """As `Backend.encode`."""
         return self._run("encoder", modality, {"window": window})
 
-    def decode(
-        self,
-        modality: str,
-        *,
-        features: Mapping[str, Array],
-        presence: Array,
-        encoded: Mapping[str, Array],
-        window: Array,
-    ) -> Array:
+    def decode(self, modality: str, inputs: DecoderInputs) -> Array:
         """As `Backend.decode`."""
-        inputs: dict[str, Array] = {f"features_{name}": array for name, array in features.items()}
-        inputs.update({name: array for name, array in encoded.items() if name != "features"})
-        inputs.update(presence=presence, window=window)
-        return self._run("decoder", modality, inputs)["logits"]
+        return self._run("decoder", modality, inputs.named())["logits"]
 
     def _run(self, part: str, modality: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
         graph = find_graph(self.bundle.manifest, part=part, modality=modality, precision=self.precision)
@@ -188,7 +172,7 @@ class GraphBackend:
         start = time.perf_counter()
         file = read_graph(self.bundle, graph)
         with self._lock:
-            self.read_seconds += time.perf_counter() - start
+            self._read_seconds += time.perf_counter() - start
         return file
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from cmc_sdk.bundle.reader import Bundle
-from cmc_sdk.runtime.backends.base import Array
+from cmc_sdk.runtime.backends.base import Array, DecoderInputs
 from cmc_sdk.runtime.backends.openvino import OpenVinoBackend
 
 __all__ = ["Int8Backend"]
@@ -21,9 +20,6 @@ class Int8Backend(OpenVinoBackend):
 
     Eight bits end at the largest value that they were calibrated on: a window beyond, or one that is nearly even, would
     get labels that no calibration has looked at. Both kinds of graph are ready from the start.
-
-    Attributes:
-        exact_windows: Windows, of any modality, that were computed in f32 so far.
 
     Raises:
         BackendError: As `OpenVinoBackend`.
@@ -38,15 +34,20 @@ class Int8Backend(OpenVinoBackend):
         }
         self._exact = OpenVinoBackend(bundle, threads=threads)
         self._counting = threading.Lock()
-        self.exact_windows = 0
+        self._exact_windows = 0
+
+    @property
+    def exact_windows(self) -> int:
+        """As `Backend.exact_windows`."""
+        return self._exact_windows
 
     def set_streams(self, count: int) -> None:
-        """As `StreamingBackend.set_streams`."""
+        """As `Backend.set_streams`."""
         super().set_streams(count)
         self._exact.set_streams(count)
 
     def prepare(self, modalities: Sequence[str], *, batch: int) -> None:
-        """As `PreparingBackend.prepare`; both kinds, for memory and time are planned with what is ready now."""
+        """As `Backend.prepare`; both kinds, for memory and time are planned with what is ready now."""
         super().prepare(modalities, batch=batch)
         if self._ranges:
             self._exact.prepare(modalities, batch=batch)
@@ -57,37 +58,20 @@ class Int8Backend(OpenVinoBackend):
         if inside.all():
             return super().encode(modality, window)
         with self._counting:
-            self.exact_windows += int(np.count_nonzero(~inside))
+            self._exact_windows += int(np.count_nonzero(~inside))
         found = self._exact.encode(modality, window[~inside])
         if inside.any():
             found = _merge(inside, super().encode(modality, window[inside]), found)
         return found
 
-    def decode(
-        self,
-        modality: str,
-        *,
-        features: Mapping[str, Array],
-        presence: Array,
-        encoded: Mapping[str, Array],
-        window: Array,
-    ) -> Array:
+    def decode(self, modality: str, inputs: DecoderInputs) -> Array:
         """As `Backend.decode`."""
-        inside = self._inside(modality, window)
+        inside = self._inside(modality, inputs.window)
         if inside.all():
-            return super().decode(modality, features=features, presence=presence, encoded=encoded, window=window)
-
-        def rows(mask: npt.NDArray[np.bool_]) -> dict[str, Any]:
-            return {
-                "features": {name: array[mask] for name, array in features.items()},
-                "presence": presence[mask],
-                "encoded": {name: array[mask] for name, array in encoded.items()},
-                "window": window[mask],
-            }
-
-        logits = self._exact.decode(modality, **rows(~inside))
+            return super().decode(modality, inputs)
+        logits = self._exact.decode(modality, inputs.rows(~inside))
         if inside.any():
-            rest = super().decode(modality, **rows(inside))
+            rest = super().decode(modality, inputs.rows(inside))
             logits = _merge(inside, {"logits": rest}, {"logits": logits})["logits"]
         return logits
 

@@ -99,14 +99,14 @@ class OpenVinoBackend(GraphBackend):
         return min(MOST_STREAMS, self.threads or usable_threads())
 
     def set_streams(self, count: int) -> None:
-        """As `StreamingBackend.set_streams`."""
+        """As `Backend.set_streams`."""
         if count != self._streams:
             self._streams = count
             for model in self._models:
                 model.set_streams(count)
 
     def prepare(self, modalities: Sequence[str], *, batch: int) -> None:
-        """As `PreparingBackend.prepare`."""
+        """As `Backend.prepare`."""
         with contextlib.suppress(ImportError):  # which is told where a graph is compiled
             import_openvino()
         super().prepare(modalities, batch=batch)

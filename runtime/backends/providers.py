@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-__all__ = ["GPU_PROVIDERS", "PROVIDERS", "ProviderName", "open_session", "probe_provider"]
+__all__ = ["PROVIDERS", "ProviderName", "open_session", "probe_provider"]
 
 ProviderName = Literal["onnxruntime", "onnxruntime-cuda", "onnxruntime-tensorrt"]
-GPU_PROVIDERS: tuple[ProviderName, ...] = ("onnxruntime-cuda", "onnxruntime-tensorrt")
 
 PROVIDERS: dict[ProviderName, tuple[tuple[str, dict[str, str]], ...]] = {
     "onnxruntime": (("CPUExecutionProvider", {}),),

@@ -24,8 +24,8 @@ def measure(job: dict[str, Any], *, started: float, say: Callable[[int, int], No
     """Measure what `job` asks for.
 
     Args:
-        job: `bundle`, `trust` (a trust store as a table, or `development`), `backend`, `precision`, `threads`,
-            `warm_up`, `runs`.
+        job: `bundle`, `trust` (a trust store as a table, or `development`), `backend`, `row` (where its row stands if
+            it is not the catalogue's own), `precision`, `threads`, `warm_up`, `runs`.
         started: `time.monotonic()` of whoever started this process.
         say: Called with (cases done, of), warm-up included.
 
@@ -33,25 +33,27 @@ def measure(job: dict[str, Any], *, started: float, say: Callable[[int, int], No
         As `Session`.
     """
     from cmc_sdk.bundle.reader import open_bundle
+    from cmc_sdk.runtime.backends.catalogue import add_row, find_row
     from cmc_sdk.runtime.backends.instructions import prefer_for_f32
     from cmc_sdk.runtime.benchmark.figures import BenchRun, ColdStart, Percentiles
     from cmc_sdk.runtime.benchmark.timed import TimedBackend
     from cmc_sdk.runtime.host.memory import peak_rss_bytes
     from cmc_sdk.runtime.host.processor import clock_mhz
-    from cmc_sdk.runtime.labelling.queue import best_streams, set_streams
     from cmc_sdk.runtime.scans.synthetic import synthetic_case
     from cmc_sdk.runtime.segmenter import Segmenter
     from cmc_sdk.runtime.session import Session
 
     if job["precision"] == "f32":
         prefer_for_f32()
-    _import_library(job["backend"])
+    if job["row"] is not None:
+        add_row(job["row"])
+    find_row(job["backend"]).load()
     imported = time.monotonic()
     bundle = open_bundle(job["bundle"], policy=_policy(job))
     session = Session(bundle, backend=job["backend"], precision=job["precision"], threads=job["threads"])
     opened = time.monotonic()
-    manifest, backend = bundle.manifest, session.graphs
-    set_streams(backend, best_streams(backend))
+    manifest, backend = bundle.manifest, session.backend
+    backend.set_streams(backend.best_streams)
     backend.prepare(manifest.spec.names, batch=1)
     compiled = time.monotonic()
     _first_window(backend, spec=manifest.spec)
@@ -104,15 +106,6 @@ def _policy(job: dict[str, Any]) -> TrustStore | Literal["development"]:
     from cmc_sdk.bundle.trust import TrustStore
 
     return "development" if job["trust"] == "development" else TrustStore.model_validate_json(json.dumps(job["trust"]))
-
-
-def _import_library(backend: str) -> None:
-    if backend == "openvino":
-        from cmc_sdk.runtime.backends.openvino import import_openvino
-
-        import_openvino()
-    else:
-        import onnxruntime  # noqa: F401 - its import is what is timed
 
 
 def _first_window(backend: Backend, *, spec: ModelSpec) -> None:

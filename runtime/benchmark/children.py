@@ -17,7 +17,8 @@ from cmc_sdk.bundle.reader import open_bundle
 from cmc_sdk.bundle.trust import Trust, TrustStore, require_trust
 from cmc_sdk.errors import BackendError, InputError
 from cmc_sdk.progress import Progress
-from cmc_sdk.runtime.backends.select import BackendName, computable_pairs
+from cmc_sdk.runtime.backends.catalogue import CATALOGUE
+from cmc_sdk.runtime.backends.select import computable_pairs
 from cmc_sdk.runtime.benchmark.figures import BenchReport, BenchRun
 from cmc_sdk.runtime.host.description import describe_machine
 from cmc_sdk.runtime.scans.synthetic import synthetic_size
@@ -29,7 +30,7 @@ def bench_bundle(
     bundle: str | os.PathLike[str],
     *,
     trust: Trust | None = None,
-    backends: Sequence[BackendName] | None = None,
+    backends: Sequence[str] | None = None,
     precisions: Sequence[Precision] | None = None,
     threads: int | None = None,
     warm_up: int = 1,
@@ -80,7 +81,8 @@ def bench_bundle(
     found: list[BenchRun] = []
     failed: dict[str, str] = {}
     for backend, precision in pairs:
-        outcome = _measure({**job, "backend": backend, "precision": precision}, progress=progress)
+        row = CATALOGUE[backend].path
+        outcome = _measure({**job, "backend": backend, "row": row, "precision": precision}, progress=progress)
         if isinstance(outcome, BenchRun):
             found.append(outcome)
         else:

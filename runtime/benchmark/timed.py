@@ -4,59 +4,33 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
 
-from cmc_sdk.runtime.backends.base import Array, Backend, PreparingBackend, StreamingBackend
+from cmc_sdk.runtime.backends.base import Array, Backend, DecoderInputs
+from cmc_sdk.runtime.backends.wrapped import WrappedBackend
 
 __all__ = ["TimedBackend"]
 
 
-class TimedBackend:
-    """Answers as `backend`, streams included, and notes the seconds of each call."""
+class TimedBackend(WrappedBackend):
+    """Answers as `inner`, streams included, and notes the seconds of each call."""
 
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
-        self.name = backend.name
-        self.precision = backend.precision
-        self.modalities = backend.modalities
+    def __init__(self, inner: Backend) -> None:
+        super().__init__(inner)
         self._lock = threading.Lock()
         self.seconds: dict[str, list[float]] = {}
         self._streams: dict[int, list[float]] = {}
 
-    @property
-    def best_streams(self) -> int:
-        """The wrapped backend's; 1 if it has no streams."""
-        return self._backend.best_streams if isinstance(self._backend, StreamingBackend) else 1
-
-    def set_streams(self, count: int) -> None:
-        """As `StreamingBackend.set_streams`."""
-        if isinstance(self._backend, StreamingBackend):
-            self._backend.set_streams(count)
-
-    def prepare(self, modalities: Sequence[str], *, batch: int) -> None:
-        """As `PreparingBackend.prepare`."""
-        if isinstance(self._backend, PreparingBackend):
-            self._backend.prepare(modalities, batch=batch)
-
     def encode(self, modality: str, window: Array) -> dict[str, Array]:
         """As the wrapped backend."""
         start = time.perf_counter()
-        encoded = self._backend.encode(modality, window)
+        encoded = super().encode(modality, window)
         self._note(f"encoder_{modality}", start)
         return encoded
 
-    def decode(
-        self,
-        modality: str,
-        *,
-        features: Mapping[str, Array],
-        presence: Array,
-        encoded: Mapping[str, Array],
-        window: Array,
-    ) -> Array:
+    def decode(self, modality: str, inputs: DecoderInputs) -> Array:
         """As the wrapped backend."""
         start = time.perf_counter()
-        logits = self._backend.decode(modality, features=features, presence=presence, encoded=encoded, window=window)
+        logits = super().decode(modality, inputs)
         self._note(f"decoder_{modality}", start)
         return logits
 

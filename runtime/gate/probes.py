@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from cmc_sdk.runtime.backends.base import Array, Backend
-from cmc_sdk.runtime.labelling.queue import best_streams, set_streams
+from cmc_sdk.runtime.backends.base import Array, Backend, DecoderInputs
+from cmc_sdk.runtime.backends.wrapped import SerialBackend, WrappedBackend
 
 __all__ = ["ComparingBackend", "OutputDifference", "ScanningBackend"]
 
@@ -50,8 +50,7 @@ class OutputDifference:
         }
 
 
-@dataclass
-class ComparingBackend:
+class ComparingBackend(SerialBackend):
     """Answers with `reference`; on the first windows, asks the candidates too, with the reference's own inputs.
 
     So each graph is compared alone: what an encoder gets wrong does not show again in the decoder.
@@ -60,52 +59,36 @@ class ComparingBackend:
         reference: Whose answers are returned.
         candidates: By name.
         max_windows: Windows compared per graph and candidate.
+        differences: Gets them, by (candidate, graph, output); what is in it already is counted on.
     """
 
-    reference: Backend
-    candidates: Mapping[str, Backend]
-    max_windows: int = 4
-    differences: dict[tuple[str, str, str], OutputDifference] = field(default_factory=dict)
-    """By (candidate, graph, output)."""
-
-    @property
-    def name(self) -> str:
-        """The reference's."""
-        return self.reference.name
-
-    @property
-    def precision(self) -> str:
-        """The reference's."""
-        return self.reference.precision
-
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        """The reference's."""
-        return self.reference.modalities
+    def __init__(
+        self,
+        reference: Backend,
+        candidates: Mapping[str, Backend],
+        *,
+        max_windows: int = 4,
+        differences: dict[tuple[str, str, str], OutputDifference] | None = None,
+    ) -> None:
+        super().__init__(reference)
+        self.candidates = candidates
+        self.max_windows = max_windows
+        self.differences = {} if differences is None else differences
 
     def encode(self, modality: str, window: Array) -> dict[str, Array]:
         """As the reference."""
-        expected = self.reference.encode(modality, window)
+        expected = super().encode(modality, window)
         for candidate, backend in self._open(f"encoder_{modality}", "features"):
             given = backend.encode(modality, window)
             for output, array in expected.items():
                 self._note(candidate, f"encoder_{modality}", output).add(array, given[output])
         return expected
 
-    def decode(
-        self,
-        modality: str,
-        *,
-        features: Mapping[str, Array],
-        presence: Array,
-        encoded: Mapping[str, Array],
-        window: Array,
-    ) -> Array:
+    def decode(self, modality: str, inputs: DecoderInputs) -> Array:
         """As the reference."""
-        inputs: dict[str, Any] = {"features": features, "presence": presence, "encoded": encoded, "window": window}
-        expected = self.reference.decode(modality, **inputs)
+        expected = super().decode(modality, inputs)
         for candidate, backend in self._open(f"decoder_{modality}", "logits"):
-            given = backend.decode(modality, **inputs)
+            given = backend.decode(modality, inputs)
             self._note(candidate, f"decoder_{modality}", "logits").add(expected, given)
         return expected
 
@@ -126,57 +109,28 @@ class ComparingBackend:
         return self.differences.setdefault((candidate, graph, output), OutputDifference())
 
 
-@dataclass
-class ScanningBackend:
-    """Answers with `backend`, in as many streams, and counts every value that is NaN or infinite."""
+class ScanningBackend(WrappedBackend):
+    """Answers with `inner`, as it will be used, streams included, and counts every value that is NaN or infinite.
 
-    backend: Backend
-    not_finite: dict[tuple[str, str], int] = field(default_factory=dict)
-    """Count by (graph, output); only outputs that had any."""
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    Attributes:
+        not_finite: Count by (graph, output); only outputs that had any.
+    """
 
-    @property
-    def name(self) -> str:
-        """The wrapped backend's."""
-        return self.backend.name
-
-    @property
-    def precision(self) -> str:
-        """The wrapped backend's."""
-        return self.backend.precision
-
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        """The wrapped backend's."""
-        return self.backend.modalities
-
-    @property
-    def best_streams(self) -> int:
-        """The wrapped backend's: what is measured runs as it will be used."""
-        return best_streams(self.backend)
-
-    def set_streams(self, count: int) -> None:
-        """As the wrapped backend."""
-        set_streams(self.backend, count)
+    def __init__(self, inner: Backend) -> None:
+        super().__init__(inner)
+        self.not_finite: dict[tuple[str, str], int] = {}
+        self._lock = threading.Lock()
 
     def encode(self, modality: str, window: Array) -> dict[str, Array]:
         """As the wrapped backend."""
-        encoded = self.backend.encode(modality, window)
+        encoded = super().encode(modality, window)
         for output, array in encoded.items():
             self._scan(f"encoder_{modality}", output, array)
         return encoded
 
-    def decode(
-        self,
-        modality: str,
-        *,
-        features: Mapping[str, Array],
-        presence: Array,
-        encoded: Mapping[str, Array],
-        window: Array,
-    ) -> Array:
+    def decode(self, modality: str, inputs: DecoderInputs) -> Array:
         """As the wrapped backend."""
-        logits = self.backend.decode(modality, features=features, presence=presence, encoded=encoded, window=window)
+        logits = super().decode(modality, inputs)
         self._scan(f"decoder_{modality}", "logits", logits)
         return logits
 

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from cmc_sdk.bundle.manifest import ModelSpec
 from cmc_sdk.imaging.volume import Volume
 from cmc_sdk.pairing import ScanPairing
-from cmc_sdk.runtime.backends.base import Array, Backend
+from cmc_sdk.runtime.backends.base import Array, Backend, DecoderInputs
+from cmc_sdk.runtime.backends.wrapped import SerialBackend
 from cmc_sdk.runtime.core import Threads
 from cmc_sdk.runtime.scans.prepared import PreparedScan, prepare_scans
 from cmc_sdk.runtime.segmenter import Segmenter
@@ -53,12 +54,11 @@ def undecided_voxels(
     return undecided
 
 
-class _Remembering:
-    """Answers as `backend`, which is asked once about equal inputs; adds `margin` to the logits of class `favoured`."""
+class _Remembering(SerialBackend):
+    """Answers as `inner`, which is asked once about equal inputs; adds `margin` to the logits of class `favoured`."""
 
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
-        self.name, self.precision, self.modalities = backend.name, backend.precision, backend.modalities
+    def __init__(self, inner: Backend) -> None:
+        super().__init__(inner)
         self._encoded: dict[str, dict[str, Array]] = {}
         self._logits: dict[str, Array] = {}
         self.favoured: int | None = None
@@ -67,24 +67,14 @@ class _Remembering:
     def encode(self, modality: str, window: Array) -> dict[str, Array]:
         key = _digest(modality, window)
         if key not in self._encoded:
-            self._encoded[key] = self._backend.encode(modality, window)
+            self._encoded[key] = super().encode(modality, window)
         return self._encoded[key]
 
-    def decode(
-        self,
-        modality: str,
-        *,
-        features: Mapping[str, Array],
-        presence: Array,
-        encoded: Mapping[str, Array],
-        window: Array,
-    ) -> Array:
+    def decode(self, modality: str, inputs: DecoderInputs) -> Array:
         # The skips follow from the window.
-        key = _digest(modality, window, presence, *features.values())
+        key = _digest(modality, inputs.window, inputs.presence, *inputs.features.values())
         if key not in self._logits:
-            self._logits[key] = self._backend.decode(
-                modality, features=features, presence=presence, encoded=encoded, window=window
-            )
+            self._logits[key] = super().decode(modality, inputs)
         logits = self._logits[key]
         if self.favoured is not None:
             logits = logits.copy()

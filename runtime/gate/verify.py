@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from cmc_sdk.bundle.admission import admit
 from cmc_sdk.bundle.manifest import Manifest
 from cmc_sdk.bundle.precision import GRAPHS_OF, GateLimits, Precision
 from cmc_sdk.bundle.reader import Bundle
@@ -19,7 +20,8 @@ from cmc_sdk.imaging.volume import Volume
 from cmc_sdk.pairing import ScanPairing
 from cmc_sdk.progress import Progress
 from cmc_sdk.runtime.backends.base import Backend
-from cmc_sdk.runtime.backends.select import PRECISIONS_OF, BackendName, installed_backends, open_backend
+from cmc_sdk.runtime.backends.catalogue import CATALOGUE, REFERENCE, find_row, installed_backends
+from cmc_sdk.runtime.backends.select import open_backend
 from cmc_sdk.runtime.gate.case import ParityCase
 from cmc_sdk.runtime.gate.golden import GoldenReference, read_golden_cases
 from cmc_sdk.runtime.gate.reference import BackendReference
@@ -29,11 +31,10 @@ from cmc_sdk.runtime.host.description import describe_machine
 from cmc_sdk.runtime.host.packages import installed_version
 from cmc_sdk.runtime.onnx.checks import check_graph_file
 from cmc_sdk.runtime.segmenter import Image
-from cmc_sdk.runtime.session import admit
 
 __all__ = ["VerifyReport", "verify_bundle"]
 
-Pair = tuple[BackendName, Precision]
+Pair = tuple[str, Precision]
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def verify_bundle(
     bundle: str | os.PathLike[str] | Bundle,
     *,
     trust: Trust | None = None,
-    backends: Sequence[BackendName] | None = None,
+    backends: Sequence[str] | None = None,
     precisions: Sequence[Precision] | None = None,
     images: Mapping[str, Image] | None = None,
     pairing: ScanPairing = "auto",
@@ -144,8 +145,8 @@ def verify_bundle(
     notes: list[str] = []
     pairs = list(_pairs(opened, backends=backends, precisions=precisions, notes=notes))
     opener = _Opener(opened)
-    reference_name: BackendName = "onnxruntime"
-    if "onnxruntime" not in installed_backends():
+    reference_name = REFERENCE
+    if REFERENCE not in installed_backends():
         reference_name = next(backend for backend, _ in pairs)
         notes.append(f"ONNX Runtime is not installed: {reference_name} f32 is the reference in its place")
     exact: dict[str, Backend] = {
@@ -203,7 +204,7 @@ class _Opener:
         self._bundle = bundle
         self._opened: dict[Pair, Backend] = {}
 
-    def open(self, name: BackendName, precision: Precision) -> Backend:
+    def open(self, name: str, precision: Precision) -> Backend:
         if (name, precision) not in self._opened:
             self._opened[name, precision] = open_backend(self._bundle, choice=name, precision=precision)
         return self._opened[name, precision]
@@ -212,7 +213,7 @@ class _Opener:
 def _pairs(
     bundle: Bundle,
     *,
-    backends: Sequence[BackendName] | None,
+    backends: Sequence[str] | None,
     precisions: Sequence[Precision] | None,
     notes: list[str],
 ) -> Iterator[Pair]:
@@ -226,14 +227,14 @@ def _pairs(
         if item not in known:
             raise InputError(f"{bundle.path} holds no {item}", mend=f"choose among {', '.join(known)}")
     for precision in sorted(precisions or known, key=list(GRAPHS_OF).index):
-        able = [name for name in chosen if precision in PRECISIONS_OF[name]]
-        if precision == "bf16" and "openvino" in able and not _computes_bf16():
-            able.remove("openvino")
-            notes.append("bf16 was left out: this processor has no bf16")
-        elif not able:
+        able = [name for name in chosen if precision in find_row(name).graphs]
+        lacking = {name: why for name in able if (why := find_row(name).lacks(precision)) is not None}
+        if not able:
             notes.append(f"{precision} was left out: none of {', '.join(chosen)} computes in it")
+        notes += [f"{precision} was left out: {why}" for why in dict.fromkeys(lacking.values())]
         for name in able:
-            yield name, precision
+            if name not in lacking:
+                yield name, precision
 
 
 def _precision(backend: Backend) -> Precision:
@@ -250,13 +251,7 @@ def _devices() -> list[dict[str, Any]]:
     return [device_key(device).model_dump(mode="json") for device in find_devices().devices]
 
 
-def _computes_bf16() -> bool:
-    from cmc_sdk.runtime.backends.openvino import computes_bf16
-
-    return computes_bf16()
-
-
-def _of(pairs: Sequence[Pair], precision: str) -> list[BackendName]:
+def _of(pairs: Sequence[Pair], precision: str) -> list[str]:
     return [name for name, item in pairs if item == precision]
 
 
@@ -287,4 +282,4 @@ def _given(images: Mapping[str, Image] | None, *, manifest: Manifest, pairing: S
 
 
 def _versions(backends: Mapping[str, Backend]) -> dict[str, str | None]:
-    return {name: installed_version(name.partition("-")[0]) for name in backends}
+    return {name: installed_version(CATALOGUE[name].package if name in CATALOGUE else name) for name in backends}

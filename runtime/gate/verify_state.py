@@ -1,26 +1,39 @@
-"""The report of `cmc verify`, kept in a state folder of the caller's."""
+"""A state folder of the caller's beside `cmc verify`: engines that it judges, and the report that it keeps."""
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Collection
 
+from cmc_sdk.bundle.precision import Precision
+from cmc_sdk.bundle.reader import Bundle
+from cmc_sdk.runtime.backends.catalogue import CATALOGUE
+from cmc_sdk.runtime.backends.row import Proof
 from cmc_sdk.runtime.backends.tensorrt.state import StateFolder
 from cmc_sdk.runtime.gate.verify import VerifyReport
 
-__all__ = ["SUFFIX", "holds_engines", "keep_report"]
+__all__ = ["SUFFIX", "keep_report", "open_engines"]
 
 SUFFIX = ".report"
 
 
-def holds_engines(state: str | os.PathLike[str]) -> bool:
-    """Whether a state folder has engines; it is made where it does not exist.
+def open_engines(
+    bundle: Bundle, *, state: str | os.PathLike[str], precisions: Collection[Precision] | None = None
+) -> list[Proof]:
+    """The engines of a bundle in a state folder, of every backend that has engines, to be held to the limits.
+
+    Args:
+        bundle: Opened.
+        state: The folder; made where it does not exist.
+        precisions: Only these; None for all.
 
     Raises:
-        InputError, ResourceError: As `StateFolder`.
+        BackendError: There are engines, but none that this machine can run: says why.
+        InputError, ResourceError: The folder, or an engine in it, is refused.
     """
-    with StateFolder(state, create=True) as folder:
-        return bool(folder.names(suffix=".engine"))
+    found = [row.prove(bundle, state, precisions) for row in CATALOGUE.values() if row.prove is not None]
+    return [proof for proof in found if proof is not None]
 
 
 def keep_report(report: VerifyReport, *, state: str | os.PathLike[str]) -> str:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 
 from cmc_sdk.bundle.manifest import ModelSpec
-from cmc_sdk.runtime.backends.base import Array, Backend, PreparingBackend
+from cmc_sdk.runtime.backends.base import Array, Backend
 from cmc_sdk.runtime.core import Accumulator, Threads
 from cmc_sdk.runtime.labelling.queue import Finished, Start, WindowQueue
 from cmc_sdk.runtime.labelling.runner import StageSeconds, WindowRunner
@@ -65,10 +65,9 @@ def label_group(
         for name in names
     }
     samplers = open_samplers(group, scans, spec=spec)
-    if isinstance(backend, PreparingBackend):
-        since = time.perf_counter()
-        backend.prepare(names, batch=min(batch, len(group.starts)))
-        stages.add("load", since)
+    since = time.perf_counter()
+    backend.prepare(names, batch=min(batch, len(group.starts)))
+    stages.add("load", since)
     runner = WindowRunner(backend, spec=spec, present=names, stages=stages, streams=streams)
     waiting: list[tuple[Start, dict[str, Array]]] = []
     done = 0

@@ -8,25 +8,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
 
-from cmc_sdk.runtime.backends.base import Array, Backend, StreamingBackend
+from cmc_sdk.runtime.backends.base import Array
 from cmc_sdk.runtime.labelling.runner import WindowRunner
 
-__all__ = ["Finished", "Start", "WindowQueue", "best_streams", "set_streams"]
+__all__ = ["Finished", "Start", "WindowQueue"]
 
 Start = tuple[int, int, int]
 Finished = tuple[Start, dict[str, Array]]
 """A window's first voxel and its logits (K, X, Y, Z) by modality."""
-
-
-def best_streams(backend: Backend) -> int:
-    """How many batches a backend runs at once when it is to be fast; 1 for most."""
-    return backend.best_streams if isinstance(backend, StreamingBackend) else 1
-
-
-def set_streams(backend: Backend, count: int) -> None:
-    """Prepare a backend to run `count` batches at once; 1 is possible with every backend."""
-    if isinstance(backend, StreamingBackend):
-        backend.set_streams(count)
 
 
 @dataclass(frozen=True)

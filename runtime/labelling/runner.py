@@ -11,7 +11,7 @@ import numpy as np
 
 from cmc_sdk.bundle.manifest import ModelSpec
 from cmc_sdk.errors import BackendError
-from cmc_sdk.runtime.backends.base import Array, Backend
+from cmc_sdk.runtime.backends.base import Array, Backend, DecoderInputs
 
 __all__ = ["StageSeconds", "WindowRunner"]
 
@@ -85,9 +85,7 @@ class WindowRunner:
         presence = np.tile(np.array(row, np.float32), (len(windows), 1))
         logits = {}
         for name in self._present:
-            found = self._backend.decode(
-                name, features=features, presence=presence, encoded=encoded[name], window=stacked[name]
-            )
+            found = self._backend.decode(name, DecoderInputs(features, presence, encoded[name], stacked[name]))
             expected = (len(windows), self._spec.classes.num_classes, *self._spec.grid.window_vox)
             if found.shape != expected:
                 raise BackendError(

@@ -20,7 +20,7 @@ from cmc_sdk.runtime.core import (
     window_starts,
 )
 from cmc_sdk.runtime.host.memory import PeakWatch, peak_rss_bytes
-from cmc_sdk.runtime.labelling.queue import Start, WindowQueue, set_streams
+from cmc_sdk.runtime.labelling.queue import Start, WindowQueue
 from cmc_sdk.runtime.labelling.runner import WindowRunner
 
 __all__ = ["CoreRates", "SessionCost", "measure_core", "measure_session"]
@@ -75,7 +75,7 @@ def measure_session(
         scans_bytes: Of scans that are in memory already; left out of what is measured.
     """
     generator = np.random.Generator(np.random.Philox(0))
-    set_streams(backend, streams)
+    backend.set_streams(streams)
     runner = WindowRunner(backend, spec=spec, present=present)
     windows = [
         {name: generator.standard_normal(spec.grid.window_vox, dtype=np.float32) for name in present}

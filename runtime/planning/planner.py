@@ -17,7 +17,6 @@ from cmc_sdk.imaging.volume import Volume
 from cmc_sdk.pairing import ScanPairing
 from cmc_sdk.runtime.backends.base import Backend
 from cmc_sdk.runtime.core import Threads, model_grid, window_starts
-from cmc_sdk.runtime.labelling.queue import best_streams, set_streams
 from cmc_sdk.runtime.labelling.window_plan import WindowPlan
 from cmc_sdk.runtime.planning.cost import CoreRates, SessionCost, measure_core, measure_session
 from cmc_sdk.runtime.planning.groups import plan_groups
@@ -68,9 +67,9 @@ class Planner:
             pairing=pairing,
             batch=batch,
             threads=self._threads,
-            best_streams=best_streams(self.backend),
+            best_streams=self.backend.best_streams,
         )
-        set_streams(self.backend, plan.streams)
+        self.backend.set_streams(plan.streams)
         return plan
 
     def promise(self, scans: Mapping[str, PreparedScan], *, pairing: ScanPairing, spent_s: float) -> RunPlan:
@@ -91,7 +90,7 @@ class Planner:
             cost_of=lambda present, batch, streams: self._cost(present, batch, streams, scans),
             rates=self._rates,
             threads=self._threads,
-            best_streams=best_streams(self.backend),
+            best_streams=self.backend.best_streams,
         )
         if self._ready_streams != plan.streams:  # another one was measured last, and compiling takes time
             for group in plan.groups:

@@ -10,6 +10,7 @@ from typing import Any
 from cmc_sdk.bundle.manifest import ModelSpec
 from cmc_sdk.errors import PlanError
 from cmc_sdk.pairing import ScanPairing
+from cmc_sdk.runtime.backends.base import BATCHES
 from cmc_sdk.runtime.core import Threads
 from cmc_sdk.runtime.labelling.window_plan import Group, WindowPlan
 from cmc_sdk.runtime.labelling.windows import open_samplers
@@ -20,7 +21,6 @@ from cmc_sdk.runtime.scans.prepared import PreparedScan
 
 __all__ = ["RunPlan", "choose_plan"]
 
-BATCHES = (1, 2, 4)
 OVERLAP_STEP = 0.05
 SAFETY = 1.1
 """A deadline is promised only where the expected time, this much longer, still fits: machines are not even."""

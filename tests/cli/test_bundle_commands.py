@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from cmc_sdk.bundle.manifest import ModalitySpec
 from cmc_sdk.bundle.series_rule import SeriesRule
 from cmc_sdk.cli.info import _modality
 from cmc_sdk.runtime import doctor as machine
+from cmc_sdk.runtime.backends.catalogue import CATALOGUE
+from cmc_sdk.runtime.backends.row import BackendState
 from tests.cli.command import Outcome
 from tests.export.exported import Exported
 
@@ -115,9 +118,9 @@ def test_bench(cmc: Cmc, exported: Exported, tmp_path: Path) -> None:
 
 
 def test_doctor(cmc: Cmc, monkeypatch: pytest.MonkeyPatch) -> None:
-    usable = machine.BackendState(True, "1.0", ("f32",), ("CPU",), "")
-    monkeypatch.setattr(machine, "_onnxruntime", lambda: usable)
-    monkeypatch.setattr(machine, "_openvino", lambda: usable)
+    usable = BackendState(True, "1.0", ("f32",), ("CPU",), "")
+    for name in ("onnxruntime", "openvino"):
+        monkeypatch.setitem(CATALOGUE, name, dataclasses.replace(CATALOGUE[name], examine=lambda _: usable))
     monkeypatch.setattr(machine, "installed_version", {"onnxruntime": "1.0"}.get)
     done = cmc("doctor")
     assert done.code == 0

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import pytest
 
 from cmc_sdk import Volume
 from cmc_sdk.bundle.manifest import ModelSpec
 from cmc_sdk.export.golden import golden_case
-from cmc_sdk.runtime.backends.base import Array
+from cmc_sdk.runtime.backends.base import Array, Backend, DecoderInputs
 from cmc_sdk.runtime.gate.undecided import undecided_voxels
 from tests.export.exported import make_spec
 
 
-class Planted:
+class Planted(Backend):
     """Random logits for every window, the same for equal ones; class 2 only if `finds`."""
 
     name, precision = "planted", "f32"
@@ -28,17 +26,9 @@ class Planted:
     def encode(self, modality: str, window: Array) -> dict[str, Array]:
         return {"features": window[..., :2, :2, :2]}
 
-    def decode(
-        self,
-        modality: str,
-        *,
-        features: Mapping[str, Array],
-        presence: Array,
-        encoded: Mapping[str, Array],
-        window: Array,
-    ) -> Array:
+    def decode(self, modality: str, inputs: DecoderInputs) -> Array:
         self.calls += 1
-        logits = self.logits(window)
+        logits = self.logits(inputs.window)
         if not self.finds:
             logits[:, 2] = -9.0
         return logits

@@ -12,6 +12,7 @@ import torch
 from cmc_sdk.bundle import open_bundle
 from cmc_sdk.errors import BundleError
 from cmc_sdk.export.graphs import ExportedGraph, export_graphs, export_module
+from cmc_sdk.runtime.backends.base import DecoderInputs
 from cmc_sdk.runtime.session import Session
 from cmc_sdk.training.engine import TorchBackend
 from cmc_sdk.training.model import CMCNetwork, ModelConfig, build_network
@@ -59,7 +60,7 @@ def test_values_equal_torch_and_do_not_depend_on_the_batch(exported: Exported, n
     for label, runner in (("torch", torch_backend), (name, backend)):
         encoded, other = runner.encode("ct", window), runner.encode("mr", partner)
         features = {"ct": encoded["features"], "mr": other["features"]}
-        logits = runner.decode("ct", features=features, presence=presence, encoded=encoded, window=window)
+        logits = runner.decode("ct", DecoderInputs(features, presence, encoded, window))
         whole[label] = (encoded, other, logits)
     encoded, other, logits = whole[name]
     for output, array in whole["torch"][0].items():
@@ -68,13 +69,8 @@ def test_values_equal_torch_and_do_not_depend_on_the_batch(exported: Exported, n
     for row in range(3):
         part = slice(row, row + 1)
         alone = backend.encode("ct", window[part])
-        logits_alone = backend.decode(
-            "ct",
-            features={"ct": alone["features"], "mr": other["features"][part]},
-            presence=presence[part],
-            encoded=alone,
-            window=window[part],
-        )
+        features = {"ct": alone["features"], "mr": other["features"][part]}
+        logits_alone = backend.decode("ct", DecoderInputs(features, presence[part], alone, window[part]))
         np.testing.assert_allclose(logits_alone, logits[part], atol=1e-5 * np.abs(logits).max())
 
 
@@ -89,7 +85,7 @@ def test_an_absent_modality_has_no_influence_nan_included(exported: Exported, na
         features = {"ct": encoded["features"], "mr": partner}
         for present in (0.0, 1.0):
             presence = np.array([[1.0, present]], np.float32)
-            found = backend.decode("ct", features=features, presence=presence, encoded=encoded, window=window)
+            found = backend.decode("ct", DecoderInputs(features, presence, encoded, window))
             logits[label, present] = found
     assert np.array_equal(logits["zeros", 0.0], logits["noise", 0.0])
     assert np.array_equal(logits["zeros", 0.0], logits["nan", 0.0])
@@ -133,9 +129,7 @@ def check_against_torch(network: CMCNetwork, *, tolerance: float = 1e-4) -> dict
                 np.testing.assert_allclose(given[output], array, atol=tolerance * np.abs(array).max())
             inputs = {f"features_{key}": array for key, array in features.items()} | encoded[name]
             inputs |= {"presence": presence, "window": windows[name]}
-            logits = backend.decode(
-                name, features=features, presence=presence, encoded=encoded[name], window=windows[name]
-            )
+            logits = backend.decode(name, DecoderInputs(features, presence, encoded[name], windows[name]))
             found = run_graph(by_part["decoder", name], inputs)["logits"]
             np.testing.assert_allclose(found, logits, atol=tolerance * np.abs(logits).max())
     return ports(graphs)
@@ -177,7 +171,7 @@ def test_the_base_preset_exports_and_equals_torch() -> None:
         np.testing.assert_allclose(given[output], array, atol=1e-4 * np.abs(array).max())
     presence = np.ones((1, 1), np.float32)
     features = encoded["features"]
-    logits = backend.decode("ct", features={"ct": features}, presence=presence, encoded=encoded, window=window)
+    logits = backend.decode("ct", DecoderInputs({"ct": features}, presence, encoded, window))
     inputs = encoded | {"features_ct": features, "presence": presence, "window": window}
     np.testing.assert_allclose(run_graph(decoder, inputs)["logits"], logits, atol=1e-3 * np.abs(logits).max())
 

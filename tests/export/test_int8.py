@@ -25,6 +25,7 @@ from cmc_sdk.export.int8.ir import read_onnx, write_ir
 from cmc_sdk.export.int8.quantise import QUANTISED, bypass, first_layers_of, layers_of, quantise, run_model
 from cmc_sdk.export.parity import ParityCase
 from cmc_sdk.export.precision.windows import graph_inputs, sample_windows
+from cmc_sdk.runtime.backends.base import DecoderInputs
 from cmc_sdk.runtime.backends.openvino import import_openvino
 from cmc_sdk.runtime.session import Session
 from tests.export.exported import make_network, make_spec
@@ -258,7 +259,7 @@ def _check_windows_outside(path, known):
         window = batch[rows]
         encoded = backend.encode("ct", window)
         features = {"ct": encoded["features"]}
-        return backend.decode("ct", features=features, presence=presence[rows], encoded=encoded, window=window)
+        return backend.decode("ct", DecoderInputs(features, presence[rows], encoded, window))
 
     both = label(int8, slice(0, 4))
     assert int8.exact_windows == 2

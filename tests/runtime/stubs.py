@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from cmc_sdk import Volume
 from cmc_sdk.bundle.manifest import Grid, IntensityRule, ModalitySpec, ModelSpec
 from cmc_sdk.imaging.classes import ClassTable
+from cmc_sdk.runtime.backends.base import Backend, DecoderInputs
 
 WINDOW = 16
 POOL = 8
@@ -28,7 +27,7 @@ def make_spec(*, pairing="registered", overlap=0.5, spacing=(2.0, 2.0, 2.0), win
     )
 
 
-class StubBackend:
+class StubBackend(Backend):
     """Logits grow with the window's own values and, softly, with the blocks' means of every present modality."""
 
     name = "stub"
@@ -46,17 +45,10 @@ class StubBackend:
         blocks = window.reshape(batch, 1, x // POOL, POOL, y // POOL, POOL, z // POOL, POOL)
         return {"features": blocks.mean(axis=(3, 5, 7)), "skip_0": 2.0 * window}
 
-    def decode(
-        self,
-        modality: str,
-        *,
-        features: Mapping[str, np.ndarray],
-        presence: np.ndarray,
-        encoded: Mapping[str, np.ndarray],
-        window: np.ndarray,
-    ) -> np.ndarray:
+    def decode(self, modality: str, inputs: DecoderInputs) -> np.ndarray:
+        features, presence, window = inputs.features, inputs.presence, inputs.window
         self.decoded.append((modality, presence.copy(), {name: array.copy() for name, array in features.items()}))
-        assert np.array_equal(encoded["skip_0"], 2.0 * window)
+        assert np.array_equal(inputs.encoded["skip_0"], 2.0 * window)
         context = np.zeros_like(window)
         for place, name in enumerate(self.modalities):
             wide = features[name].repeat(POOL, axis=2).repeat(POOL, axis=3).repeat(POOL, axis=4)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from cmc_sdk.runtime import doctor as machine
-from cmc_sdk.runtime.doctor import BackendState, examine_machine
+from cmc_sdk.runtime.backends.catalogue import CATALOGUE
+from cmc_sdk.runtime.backends.row import BackendState
+from cmc_sdk.runtime.doctor import examine_machine
 
 USABLE = BackendState(True, "1.0", ("f32",), ("CPU",), "")
 BROKEN = BackendState(False, "1.0", (), (), "ImportError: libgomp.so.1")
@@ -15,8 +19,9 @@ ABSENT = BackendState(False, None, (), (), "not installed")
 def examine(
     monkeypatch: pytest.MonkeyPatch, *, onnxruntime: BackendState, openvino: BackendState, both: bool = False
 ) -> machine.MachineReport:
-    monkeypatch.setattr(machine, "_onnxruntime", lambda: onnxruntime)
-    monkeypatch.setattr(machine, "_openvino", lambda: openvino)
+    for name, state in {"onnxruntime": onnxruntime, "openvino": openvino}.items():
+        row = dataclasses.replace(CATALOGUE[name], examine=lambda _, state=state: state)
+        monkeypatch.setitem(CATALOGUE, name, row)
     known = {"onnxruntime": onnxruntime.version, "onnxruntime-gpu": "1.0" if both else None}
     monkeypatch.setattr(machine, "installed_version", lambda name: known.get(name))
     return examine_machine()

@@ -8,6 +8,7 @@ import pytest
 from cmc_sdk import Volume
 from cmc_sdk.bundle.manifest import Grid, ModalitySpec, ModelSpec
 from cmc_sdk.imaging.classes import ClassTable
+from cmc_sdk.runtime.backends.base import Backend
 from cmc_sdk.runtime.core import gaussian_axes, intensity_statistics, normalise, normalised_background
 from cmc_sdk.runtime.segmenter import Segmenter
 
@@ -17,7 +18,7 @@ inferers = pytest.importorskip("monai.inferers")
 WINDOW, CLASSES = (16, 20, 24), 5
 
 
-class TorchStub:
+class TorchStub(Backend):
     """A few random convolutions as a backend: nothing to encode, all in the decoder."""
 
     name, precision, modalities = "torch", "f32", ("ct",)
@@ -33,9 +34,9 @@ class TorchStub:
     def encode(self, modality, window):
         return {"features": window[:, :, ::8, ::8, ::8].copy()}
 
-    def decode(self, modality, *, features, presence, encoded, window):
+    def decode(self, modality, inputs):
         with torch.inference_mode():
-            return self.network(torch.from_numpy(window)).numpy()
+            return self.network(torch.from_numpy(inputs.window)).numpy()
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 
 from cmc_sdk import Volume
 from cmc_sdk.errors import BackendError, CmcError, DataError, GeometryError, InputError
+from cmc_sdk.runtime.backends.base import DecoderInputs
 from cmc_sdk.runtime.core import (
     WindowSampler,
     intensity_statistics,
@@ -51,9 +52,7 @@ def expected_alone(volume, modality, spec):
         encoded = network.encode(modality, window)
         features = {name: encoded["features"] if name == modality else 0 * encoded["features"] for name in spec.names}
         presence = np.array([[float(name == modality) for name in spec.names]], np.float32)
-        logits[start] = network.decode(modality, features=features, presence=presence, encoded=encoded, window=window)[
-            0
-        ]
+        logits[start] = network.decode(modality, DecoderInputs(features, presence, encoded, window))[0]
     field = reference.blend(logits, size=grid.size_vox, window=spec.grid.window_vox)
     return reference.label_grid(
         field, model_affine=grid.affine_mm, target_affine=volume.affine_mm, target_size=volume.size_vox
@@ -177,8 +176,8 @@ def test_voxels_that_are_not_finite_are_refused(bad):
 @pytest.mark.parametrize("values", [(np.nan,), (np.inf,), (-np.inf,), (np.inf, -np.inf)])
 def test_logits_that_are_not_finite_are_refused(values):
     class Broken(StubBackend):
-        def decode(self, modality, **given):
-            logits = super().decode(modality, **given)
+        def decode(self, modality, inputs):
+            logits = super().decode(modality, inputs)
             logits[0, 1, 2, 3, : len(values)] = values
             return logits
 
@@ -188,8 +187,8 @@ def test_logits_that_are_not_finite_are_refused(values):
 
 def test_finite_logits_whose_sum_is_not_are_taken():
     class Large(StubBackend):
-        def decode(self, modality, **given):
-            logits = super().decode(modality, **given)
+        def decode(self, modality, inputs):
+            logits = super().decode(modality, inputs)
             logits[0, 1, 2, 3, :4] = np.finfo(np.float32).max
             return logits
 

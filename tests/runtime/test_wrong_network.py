@@ -18,8 +18,8 @@ class Cut(StubBackend):
         super().__init__()
         self.part = part
 
-    def decode(self, modality, **inputs):
-        return super().decode(modality, **inputs)[self.part]
+    def decode(self, modality, inputs):
+        return super().decode(modality, inputs)[self.part]
 
 
 @pytest.mark.parametrize("part", [np.s_[:, :2], np.s_[..., :-1], np.s_[0]])

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from cmc_sdk.runtime.backends.base import Array, Backend, DecoderInputs
 from cmc_sdk.training.model import CMCNetwork, Encoded
 
 __all__ = ["TorchBackend"]
 
-Array = npt.NDArray[np.float32]
 
-
-class TorchBackend:
-    """Implements `cmc_sdk.runtime.backends.base.Backend` with a torch network, where the network stands.
+class TorchBackend(Backend):
+    """A torch network as a backend, where the network stands.
 
     Args:
         network: Put into eval mode for each call and left in the mode that it was in.
@@ -32,49 +29,23 @@ class TorchBackend:
         self.modalities: tuple[str, ...] = tuple(network.modalities)
 
     def encode(self, modality: str, window: Array) -> dict[str, Array]:
-        """Encode windows of one modality.
-
-        Args:
-            modality: Its name.
-            window: (B, 1, X, Y, Z) f32, normalised.
-
-        Returns:
-            `features` (B, C, g, g, g) and `skip_<i>`, f32.
-        """
+        """As `Backend.encode`."""
         with self._evaluating():
             encoded = self.network.encode(modality, self._tensor(window))
         named = {"features": encoded.features} | {f"skip_{index}": item for index, item in enumerate(encoded.skips)}
         return {name: _array(item) for name, item in named.items()}
 
-    def decode(
-        self,
-        modality: str,
-        *,
-        features: Mapping[str, Array],
-        presence: Array,
-        encoded: Mapping[str, Array],
-        window: Array,
-    ) -> Array:
-        """Decode one modality.
-
-        Args:
-            modality: Its name.
-            features: (B, C, g, g, g) of every modality; of an absent one any finite values of that shape.
-            presence: (B, M), 1 where the modality is present.
-            encoded: What `encode` gave for this modality.
-            window: The window that it was given, (B, 1, X, Y, Z).
-
-        Returns:
-            Logits, (B, K, X, Y, Z) f32.
-        """
+    def decode(self, modality: str, inputs: DecoderInputs) -> Array:
+        """As `Backend.decode`."""
+        encoded = inputs.encoded
         with self._evaluating():
             skips = tuple(self._tensor(encoded[f"skip_{index}"]) for index in range(len(encoded) - 1))
             logits = self.network.decode(
                 modality,
-                features={name: self._tensor(item) for name, item in features.items()},
-                presence=self._tensor(presence) > 0.5,
+                features={name: self._tensor(item) for name, item in inputs.features.items()},
+                presence=self._tensor(inputs.presence) > 0.5,
                 encoded=Encoded(self._tensor(encoded["features"]), skips),
-                image=self._tensor(window),
+                image=self._tensor(inputs.window),
             )
         return _array(logits)
 

@@ -2,19 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-__all__ = ["BACKENDS", "PRECISIONS", "backend_option", "precision_option", "prefer_instructions", "state_option"]
+if TYPE_CHECKING:
+    from cmc_sdk.runtime.backends.row import BackendRow
 
-BACKENDS = ("openvino", "onnxruntime", "onnxruntime-cuda", "onnxruntime-tensorrt", "tensorrt")
+    _Word = click.ParamType[str]
+else:
+    _Word = click.ParamType  # older ones of click that are allowed take no parameter
+
+__all__ = ["PRECISIONS", "BackendType", "backend_option", "precision_option", "prefer_instructions", "state_option"]
+
 PRECISIONS = ("f32", "fp16", "bf16", "int8")
+
+
+class BackendType(_Word):
+    """One of the catalogue's names, which is asked when the option is read or its help is shown.
+
+    Args:
+        also: Words that are taken too, before the names.
+        fits: Which rows of the catalogue may be named; None: all.
+    """
+
+    name = "backend"
+
+    def __init__(self, *, also: tuple[str, ...] = (), fits: Callable[[BackendRow], bool] | None = None) -> None:
+        self._also, self._fits = also, fits
+
+    def names(self) -> tuple[str, ...]:
+        """What may be given now."""
+        from cmc_sdk.runtime.backends.catalogue import CATALOGUE
+
+        return (*self._also, *(row.name for row in CATALOGUE.values() if self._fits is None or self._fits(row)))
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """As `click.Choice`."""
+        return click.Choice(self.names()).convert(value, param, ctx)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """As `click.Choice`."""
+        return f"[{'|'.join(self.names())}]"
+
 
 backend_option = click.option(
     "--backend",
-    type=click.Choice(["auto", *BACKENDS]),
+    type=BackendType(also=("auto",)),
     default="auto",
     show_default=True,
     help="Inference library. auto: the fastest that is installed; its name and the reason are in the record.",

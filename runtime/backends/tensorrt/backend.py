@@ -78,7 +78,7 @@ class TensorRtBackend(GraphBackend):
         return sorted(record.sha256 for record in self._records.values())
 
     def prepare(self, modalities: Sequence[str], *, batch: int) -> None:
-        """As `PreparingBackend.prepare`; one after the other, since they share one device."""
+        """As `Backend.prepare`; one after the other, since they share one device."""
         for part in ("encoder", "decoder"):
             for name in modalities:
                 graph = find_graph(self.bundle.manifest, part=part, modality=name, precision=self.precision)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from cmc_sdk.bundle.admission import admit
 from cmc_sdk.bundle.manifest import Graph
 from cmc_sdk.bundle.precision import GraphPrecision
 from cmc_sdk.bundle.reader import Bundle
@@ -18,7 +19,6 @@ from cmc_sdk.runtime.backends.tensorrt.flavour import Flavour, find_flavours, lo
 from cmc_sdk.runtime.backends.tensorrt.keys import differences
 from cmc_sdk.runtime.backends.tensorrt.state import StateFolder
 from cmc_sdk.runtime.backends.tensorrt.store import EngineRecord, EngineStore, StoredFault
-from cmc_sdk.runtime.session import admit
 
 __all__ = ["CheckReport", "CheckRow", "check_engines"]
 

@@ -7,20 +7,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from cmc_sdk.bundle.admission import admit
 from cmc_sdk.bundle.manifest import Graph
 from cmc_sdk.bundle.precision import GraphPrecision
 from cmc_sdk.bundle.reader import Bundle
 from cmc_sdk.bundle.trust import Trust
 from cmc_sdk.errors import BackendError, BundleError, CmcError
 from cmc_sdk.progress import Progress
+from cmc_sdk.runtime.backends.base import BATCHES
 from cmc_sdk.runtime.backends.tensorrt.builder import BuildJob, build_engine
 from cmc_sdk.runtime.backends.tensorrt.driver import require_device
 from cmc_sdk.runtime.backends.tensorrt.flavour import Flavour, choose_flavour, load_flavour
 from cmc_sdk.runtime.backends.tensorrt.keys import BuildKey, FlavourName, batch_profiles
 from cmc_sdk.runtime.backends.tensorrt.state import StateFolder
 from cmc_sdk.runtime.backends.tensorrt.store import EngineRecord, EngineStore, StoredFault
-from cmc_sdk.runtime.planning.run_plan import BATCHES
-from cmc_sdk.runtime.session import admit
 
 __all__ = ["BuildReport", "EngineBuild", "build_engines", "engine_graphs", "engine_key", "list_engines"]
 

@@ -14,9 +14,19 @@ from cmc_sdk.runtime.backends.tensorrt.driver import device_key
 from cmc_sdk.runtime.backends.tensorrt.state import StateFolder
 from cmc_sdk.runtime.backends.tensorrt.store import EngineStore, VerifiedRecord
 
-__all__ = ["keep_word", "unproved_backends"]
+__all__ = ["holds_engines", "keep_word", "unproved_backends"]
 
 _PRECISIONS: tuple[Precision, ...] = ("f32", "fp16")
+
+
+def holds_engines(state: str | os.PathLike[str]) -> bool:
+    """Whether a state folder has engines; it is made where it does not exist.
+
+    Raises:
+        InputError, ResourceError: As `StateFolder`.
+    """
+    with StateFolder(state, create=True) as folder:
+        return bool(folder.names(suffix=".engine"))
 
 
 def unproved_backends(

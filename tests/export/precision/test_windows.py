@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import pytest
 
@@ -12,13 +10,13 @@ from cmc_sdk.bundle import open_bundle
 from cmc_sdk.errors import InputError
 from cmc_sdk.export.parity import ParityCase
 from cmc_sdk.export.precision.windows import graph_inputs, sample_windows
-from cmc_sdk.runtime.backends.base import Array
+from cmc_sdk.runtime.backends.base import Array, Backend, DecoderInputs
 from cmc_sdk.runtime.segmenter import Segmenter
 from cmc_sdk.runtime.session import Session
 from tests.export.exported import Exported, make_case, make_spec
 
 
-class Watching:
+class Watching(Backend):
     """Answers zeros and keeps every window that it is given."""
 
     name, precision = "watching", "f32"
@@ -31,11 +29,8 @@ class Watching:
         self.seen += list(window[:, 0].copy())
         return {"features": window[..., :2, :2, :2]}
 
-    def decode(
-        self, modality: str, *, features: Mapping[str, Array], presence: Array, encoded: Mapping[str, Array],
-        window: Array,
-    ) -> Array:  # fmt: skip
-        return np.zeros((len(window), 3, *window.shape[2:]), np.float32)
+    def decode(self, modality: str, inputs: DecoderInputs) -> Array:
+        return np.zeros((len(inputs.window), 3, *inputs.window.shape[2:]), np.float32)
 
 
 def test_they_are_the_windows_of_the_segmenter() -> None:

@@ -14,7 +14,8 @@ import pytest
 from cmc_sdk import Session
 from cmc_sdk.bundle import open_bundle, write_bundle
 from cmc_sdk.errors import BackendError, BundleError, InputError
-from cmc_sdk.runtime.backends import graphs, select
+from cmc_sdk.runtime.backends import graphs
+from cmc_sdk.runtime.backends.base import DecoderInputs
 from cmc_sdk.runtime.backends.openvino import import_openvino
 from cmc_sdk.runtime.backends.select import open_backend
 from tests.runtime.stubs import blob_scan, make_spec
@@ -61,8 +62,7 @@ def run(backend, batch):
     features = {name: item["features"] for name, item in encoded.items()}
     presence = np.tile(np.array([1.0, 1.0], np.float32), (batch, 1))
     return {
-        name: backend.decode(name, features=features, presence=presence, encoded=encoded[name], window=windows[name])
-        for name in windows
+        name: backend.decode(name, DecoderInputs(features, presence, encoded[name], windows[name])) for name in windows
     }
 
 
@@ -115,12 +115,12 @@ def test_openvino_comes_first_and_the_other_stands_in(bundle, monkeypatch):
     opened = open_bundle(bundle)
     assert open_backend(opened, choice="auto").name == "openvino"
     find = importlib.util.find_spec
-    monkeypatch.setattr(select.importlib.util, "find_spec", lambda name: None if name == "openvino" else find(name))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "openvino" else find(name))
     assert open_backend(opened, choice="auto").name == "onnxruntime"
     with pytest.raises(BackendError, match="openvino") as caught:
         open_backend(opened, choice="openvino")
     assert "pip install" in str(caught.value)
-    monkeypatch.setattr(select.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(BackendError, match="pip install"):
         open_backend(opened, choice="auto")
 

@@ -16,10 +16,11 @@ from cmc_sdk.bundle.manifest import Graph
 from cmc_sdk.bundle.precision import DEFAULT_LIMITS, GatePass
 from cmc_sdk.errors import BackendError, BundleError, InputError
 from cmc_sdk.runtime.backends import openvino as openvino_backend
-from cmc_sdk.runtime.backends import select
+from cmc_sdk.runtime.backends.base import DecoderInputs
+from cmc_sdk.runtime.backends.catalogue import installed_backends
 from cmc_sdk.runtime.backends.openvino import computes_bf16, import_openvino
 from cmc_sdk.runtime.backends.providers import probe_provider
-from cmc_sdk.runtime.backends.select import computable_pairs, installed_backends, open_backend, select_backend
+from cmc_sdk.runtime.backends.select import computable_pairs, open_backend, select_backend
 from tests.runtime.stubs import blob_scan, make_spec
 
 onnx = pytest.importorskip("onnx")
@@ -121,7 +122,7 @@ def logits_of(backend) -> np.ndarray:
     encoded = {name: backend.encode(name, window) for name, window in windows.items()}
     features = {name: item["features"] for name, item in encoded.items()}
     presence = np.ones((1, 2), np.float32)
-    return backend.decode("ct", features=features, presence=presence, encoded=encoded["ct"], window=windows["ct"])
+    return backend.decode("ct", DecoderInputs(features, presence, encoded["ct"], windows["ct"]))
 
 
 def test_every_pair_reads_its_own_graphs_and_states_its_precision(bundle):
@@ -225,7 +226,7 @@ def test_pairs_that_do_not_exist_are_refused_with_the_way_out(bundle, options, w
 
 def test_installed_backends_are_those_of_the_processor(monkeypatch):
     assert installed_backends() == ("openvino", "onnxruntime")
-    monkeypatch.setattr(select.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert installed_backends() == ()
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from cmc_sdk.errors import BackendError, InputError, TrustError
+from cmc_sdk.runtime.backends.base import DecoderInputs
 from cmc_sdk.runtime.benchmark import BenchReport, BenchRun, ColdStart, Percentiles, bench_bundle
 from cmc_sdk.runtime.benchmark.page import bench_page
 from cmc_sdk.runtime.benchmark.timed import TimedBackend
@@ -133,9 +134,9 @@ def test_a_window_is_the_sum_of_its_graphs_whatever_stream_runs_it(monkeypatch):
             clock.now += {"ct": 1.0, "mr": 2.0}[modality] * clock.speed
             return super().encode(modality, window)
 
-        def decode(self, modality, **inputs):
+        def decode(self, modality, inputs):
             clock.now += {"ct": 10.0, "mr": 20.0}[modality] * clock.speed
-            return super().decode(modality, **inputs)
+            return super().decode(modality, inputs)
 
     timed = TimedBackend(Slow())
     turn = threading.Barrier(2)
@@ -149,9 +150,7 @@ def test_a_window_is_the_sum_of_its_graphs_whatever_stream_runs_it(monkeypatch):
             features = {name: item["features"] for name, item in encoded.items()}
             turn.wait()
             for name in ("ct", "mr"):
-                timed.decode(
-                    name, features=features, presence=np.ones((1, 2), "f4"), encoded=encoded[name], window=window
-                )
+                timed.decode(name, DecoderInputs(features, np.ones((1, 2), np.float32), encoded[name], window))
 
     threads = [threading.Thread(target=stream, args=(speed,)) for speed in (1.0, 100.0)]
     for thread in threads:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -18,7 +17,8 @@ from cmc_sdk.bundle.precision import DEFAULT_LIMITS, GateLimits
 from cmc_sdk.errors import ParityError
 from cmc_sdk.export.first_difference import first_difference
 from cmc_sdk.export.parity import measure_parity
-from cmc_sdk.runtime.backends.base import Array, Backend
+from cmc_sdk.runtime.backends.base import Array, Backend, DecoderInputs
+from cmc_sdk.runtime.backends.wrapped import WrappedBackend
 from cmc_sdk.runtime.gate.case import ParityCase
 from cmc_sdk.runtime.gate.run import ParityReport
 from cmc_sdk.runtime.session import Session
@@ -128,18 +128,16 @@ def test_a_crop_off_by_one_voxel_is_named_with_direction(exported: Exported, tmp
     assert re.match(r"in decoder_mr of candidate f32 \w+ \S+ \([\d.]+ relative\) differs first", report.notes[0])
 
 
-class Changed:
+class Changed(WrappedBackend):
     """The right graphs, with something done to the logits of one modality."""
 
     def __init__(self, inner: Backend, change: Callable[[Array], None], *, precision: str = "f32") -> None:
-        self.inner, self.change = inner, change
-        self.name, self.precision, self.modalities = "changed", precision, inner.modalities
+        super().__init__(inner)
+        self.change = change
+        self.name, self.precision = "changed", precision
 
-    def encode(self, modality: str, window: Array) -> dict[str, Array]:
-        return self.inner.encode(modality, window)
-
-    def decode(self, modality: str, **inputs: Any) -> Array:
-        logits = self.inner.decode(modality, **inputs)
+    def decode(self, modality: str, inputs: DecoderInputs) -> Array:
+        logits = super().decode(modality, inputs)
         if modality == "mr":
             self.change(logits)
         return logits

@@ -6,7 +6,7 @@ import numpy as np
 
 from cmc_sdk import Volume
 from cmc_sdk.bundle.precision import GateLimits
-from cmc_sdk.runtime.backends.base import Array
+from cmc_sdk.runtime.backends.base import Array, Backend, DecoderInputs
 from cmc_sdk.runtime.gate.case import Answer, CaseKind, Masks, ParityCase, Subset
 from cmc_sdk.runtime.gate.run import ParityReport, run_gate
 from tests.export.exported import make_spec
@@ -15,7 +15,7 @@ SPEC = make_spec(("mr",), window=16)
 LIMITS = GateLimits(min_dice=0.99, max_flips=0.001)
 
 
-class Threshold:
+class Threshold(Backend):
     """Liver where a voxel is bright: labels are those of the scan, on the model's own grid."""
 
     name, precision, modalities = "threshold", "f32", ("mr",)
@@ -23,7 +23,8 @@ class Threshold:
     def encode(self, modality: str, window: Array) -> dict[str, Array]:
         return {"features": window[..., :1, :1, :1]}
 
-    def decode(self, modality: str, *, window: Array, **_: object) -> Array:
+    def decode(self, modality: str, inputs: DecoderInputs) -> Array:
+        window = inputs.window
         logits = np.zeros((len(window), 3, *window.shape[2:]), np.float32)
         logits[:, 2] = -99.0
         logits[:, 1] = np.where(window[:, 0] > 0.5, 9.0, -9.0)

@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -17,7 +16,8 @@ import pytest
 from cmc_sdk.bundle import open_bundle, write_bundle
 from cmc_sdk.errors import BackendError, BundleError, InputError
 from cmc_sdk.export import verify_bundle
-from cmc_sdk.runtime.backends.base import Array
+from cmc_sdk.runtime.backends.base import Array, DecoderInputs
+from cmc_sdk.runtime.backends.wrapped import WrappedBackend
 from cmc_sdk.runtime.gate import verify as verify_module
 from cmc_sdk.runtime.gate.golden import decode_volume, encode_volume
 from cmc_sdk.runtime.session import Session
@@ -118,20 +118,15 @@ def test_other_golden_labels_fail_with_class_and_place(exported: Exported, tmp_p
 
 @pytest.mark.slow
 def test_a_backend_that_comes_with_the_device_is_held_to_its_limits(exported: Exported) -> None:
-    class Engine:
+    class Engine(WrappedBackend):
         """ONNX Runtime, with one class suppressed."""
 
-        name, precision = "engine", "f32"
-
         def __init__(self) -> None:
-            self.inner = Session(exported.bundle, trust="development", backend="onnxruntime").backend
-            self.modalities = self.inner.modalities
+            super().__init__(Session(exported.bundle, trust="development", backend="onnxruntime").backend)
+            self.name = "engine"
 
-        def encode(self, modality: str, window: Array) -> dict[str, Array]:
-            return self.inner.encode(modality, window)
-
-        def decode(self, modality: str, **inputs: Any) -> Array:
-            logits = self.inner.decode(modality, **inputs)
+        def decode(self, modality: str, inputs: DecoderInputs) -> Array:
+            logits = super().decode(modality, inputs)
             logits[:, 2] = -50.0
             return logits
 

@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from cmc_sdk.bundle import open_bundle
 from cmc_sdk.errors import InputError
 from cmc_sdk.export import verify_bundle
-from cmc_sdk.runtime.gate.verify_state import holds_engines, keep_report
+from cmc_sdk.runtime.gate.verify_state import keep_report, open_engines
 from tests.export.exported import Exported
 
 
 def test_the_report_says_what_ran_where_and_what_came_out(exported: Exported, tmp_path: Path) -> None:
     state = tmp_path / "state"
-    assert not holds_engines(state)
+    assert open_engines(open_bundle(exported.bundle), state=state) == []
     report = verify_bundle(exported.bundle, trust="development", backends=["onnxruntime"])
     name = keep_report(report, state=state)
     assert keep_report(report, state=state) == name  # in place of the earlier one
@@ -33,12 +34,13 @@ def test_the_report_says_what_ran_where_and_what_came_out(exported: Exported, tm
     assert sorted(item.name for item in state.iterdir()) == ["key", name]
 
 
-def test_a_folder_that_others_may_enter_is_refused(tmp_path: Path) -> None:
+def test_a_folder_that_others_may_enter_is_refused(exported: Exported, tmp_path: Path) -> None:
+    bundle = open_bundle(exported.bundle)
     state = tmp_path / "open"
     state.mkdir(mode=0o755)
     with pytest.raises(InputError, match="can be read by others"):
-        holds_engines(state)
+        open_engines(bundle, state=state)
     link = tmp_path / "link"
     link.symlink_to(tmp_path)
     with pytest.raises(InputError, match="is a link"):
-        holds_engines(link)
+        open_engines(bundle, state=link)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cmc_sdk.errors import BackendError, InterruptError
-from cmc_sdk.runtime.labelling.queue import WindowQueue, best_streams, set_streams
+from cmc_sdk.runtime.labelling.queue import WindowQueue
 from cmc_sdk.runtime.labelling.runner import WindowRunner
 from cmc_sdk.runtime.segmenter import Segmenter
 from tests.runtime.stubs import WINDOW, StubBackend, blob_scan, make_spec
@@ -108,5 +108,7 @@ def test_a_cancelled_run_waits_for_no_more_than_what_has_begun() -> None:
 
 
 def test_a_backend_that_says_nothing_has_one_stream() -> None:
-    assert best_streams(StubBackend()) == 1
-    set_streams(StubBackend(), 1)
+    backend = StubBackend()
+    assert backend.best_streams == 1
+    backend.set_streams(1)
+    assert backend.best_streams == 1

@@ -10,6 +10,7 @@ import pytest
 from cmc_sdk import Session, Volume
 from cmc_sdk.bundle import open_bundle
 from cmc_sdk.errors import BackendError, InputError, ResourceError
+from cmc_sdk.runtime.backends.base import DecoderInputs
 from cmc_sdk.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from cmc_sdk.runtime.backends.tensorrt.backend import TensorRtBackend
 from cmc_sdk.runtime.backends.tensorrt.driver import device_key, find_devices, require_device
@@ -51,13 +52,8 @@ def pass_verify(bundle, state, backend) -> None:
 def run(backend, batch: int) -> tuple[np.ndarray, np.ndarray]:
     window = np.random.default_rng(batch).normal(0, 1, (batch, 1, WINDOW, WINDOW, WINDOW)).astype(np.float32)
     encoded = backend.encode("ct", window)
-    logits = backend.decode(
-        "ct",
-        features={"ct": encoded["features"]},
-        presence=np.ones((batch, 1), np.float32),
-        encoded=encoded,
-        window=window,
-    )
+    inputs = DecoderInputs({"ct": encoded["features"]}, np.ones((batch, 1), np.float32), encoded, window)
+    logits = backend.decode("ct", inputs)
     return encoded["features"], logits
 
 

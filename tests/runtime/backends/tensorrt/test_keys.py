@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cmc_sdk.runtime.backends.base import BATCHES
 from cmc_sdk.runtime.backends.tensorrt.keys import BuildKey, DeviceKey, Profile, batch_profiles, differences
-from cmc_sdk.runtime.planning.run_plan import BATCHES
 
 KEY = BuildKey(
     flavour="tensorrt",
