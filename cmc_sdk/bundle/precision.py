@@ -76,7 +76,10 @@ DEFAULT_LIMITS: Mapping[Precision, GateLimits] = MappingProxyType(
 
 
 class GatePass(StrictModel):
-    """A backend in a precision that kept its limits when the bundle was made."""
+    """A backend in a precision that kept its limits when the bundle was made.
 
-    backend: Literal["onnxruntime", "openvino"]
+    Any backend may be named: one that a reader does not have is one that it does not choose.
+    """
+
+    backend: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,63}$")]
     precision: Precision
