@@ -22,7 +22,7 @@ import torch
 from monai.inferers import sliding_window_inference
 
 from cmc_sdk.bundle.manifest import ModelSpec
-from cmc_sdk.bundle.precision import GateLimits
+from cmc_sdk.bundle.precision import DEFAULT_LIMITS
 from cmc_sdk.errors import InputError
 from cmc_sdk.export import export_network
 from cmc_sdk.export.parity import ParityCase, ParityReport, measure_parity
@@ -100,7 +100,7 @@ def compare_graphs(
             export_network(network, spec=spec, output=bundle)
         candidates = {name: Session(bundle, trust="development", backend=name).backend for name in installed_backends()}
         return measure_parity(
-            spec, reference=TorchBackend(network), candidates=candidates, cases=cases, limits=GateLimits()
+            spec, reference=TorchBackend(network), candidates=candidates, cases=cases, limits=DEFAULT_LIMITS["f32"]
         )
 
 

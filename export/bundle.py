@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from cmc_sdk.bundle.manifest import Manifest, ModelSpec, SeenRange, SubsetScore
-from cmc_sdk.bundle.precision import GateLimits, Precision
+from cmc_sdk.bundle.precision import DEFAULT_LIMITS, GateLimits, Precision
 from cmc_sdk.errors import BackendError, InputError, ParityError
 from cmc_sdk.export.cases import real_cases
 from cmc_sdk.export.draft import Draft, add_edition, f32_reference
@@ -136,7 +136,7 @@ def export_network(
         seen: What validation saw, by modality.
         provenance: Where the weights come from; the code's and torch's versions are added.
         precisions: Which editions the bundle is to hold beside f32.
-        limits: Of the f32 gate; None for the defaults.
+        limits: Of the f32 gate; None for those of `DEFAULT_LIMITS`.
 
     Raises:
         As `export_bundle`.
@@ -145,7 +145,7 @@ def export_network(
     _require_fitting(network, spec)
     editions = [edition_of(precision) for precision in dict.fromkeys(precisions) if precision != "f32"]
     output = Path(output)
-    limits = limits or GateLimits()
+    limits = limits or DEFAULT_LIMITS["f32"]
     chosen = tuple(backends) if backends is not None else installed_backends()
     if not chosen:
         raise BackendError("no inference backend is installed to run the gate with", mend="pip install 'cmc-sdk[cpu]'")

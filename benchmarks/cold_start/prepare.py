@@ -22,7 +22,7 @@ def main(preset: Any, folder: Path, threads: int) -> None:
     from cmc_sdk.bundle import write_bundle
     from cmc_sdk.bundle.keys import make_keys
     from cmc_sdk.bundle.manifest import Grid, IntensityRule, ModalitySpec, ModelSpec
-    from cmc_sdk.bundle.precision import GateLimits
+    from cmc_sdk.bundle.precision import DEFAULT_LIMITS
     from cmc_sdk.bundle.signing import sign_bundle
     from cmc_sdk.bundle.trust import TrustStore
     from cmc_sdk.bundle.trust_edit import add_key, write_trust_store
@@ -50,7 +50,7 @@ def main(preset: Any, folder: Path, threads: int) -> None:
     fields = {
         "name": f"cold-start-{preset}", "version": "1", "licence": "none",
         "intended_use": "benchmark only: the weights are random", "spec": spec,
-        "graphs": tuple(graph.entry for graph in graphs), "gate": {"f32": GateLimits()}, "provenance": {},
+        "graphs": tuple(graph.entry for graph in graphs), "gate": {"f32": DEFAULT_LIMITS["f32"]}, "provenance": {},
     }  # fmt: skip
     bundle = folder / f"{preset}.cmc"
     write_bundle(bundle, manifest_fields=fields, files={graph.entry.path: graph.content for graph in graphs})

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 __all__ = ["MARGIN", "Controlled", "GraphTrial", "MixedBackend", "control"]
 
 MARGIN = 0.5
-"""Share of the gate's limits that the calibration windows may use up: whole scans have other windows too."""
+"""Share of the gate's limits that the calibration windows may use up: whole scans have other windows too.
+
+A share of whatever limits are given, and no limit itself.
+"""
 
 _RANKED_ON = 2
 """Windows on which layers are ranked."""

@@ -16,7 +16,10 @@ from cmc_sdk.runtime.backends.base import Array, Backend, DecoderInputs
 __all__ = ["Harm", "WindowLabels"]
 
 MIN_VOX = 200
-"""Of a small class in all windows: in fewer, one voxel is half of a per cent."""
+"""Of a small class in all windows: in fewer, one voxel is half of a per cent.
+
+A number of its own: the gate, which sees whole scans, has no such floor.
+"""
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,16 @@ __all__ = ["ALWAYS_ALLOWED_VOX", "CONFIDENCE_STEPS", "Agreement", "ClassAgreemen
 CONFIDENCE_STEPS: Mapping[str, int] = MappingProxyType({"f32": 2, "fp16": 5, "bf16": 25, "int8": 50})
 """Confidences (1/255) that differ by more than this count as shifted, by precision.
 
+What a shift is belongs to the gate; how many voxels may shift is a bundle's limit, the same as of flips.
 In f32 one step is rounding. In the others a good network's confidence moves without harm: on prostate MR 2 % of the
 voxels moved by more than 5 steps in bf16 and none by more than 25; in fp16 none by more than 2.
 """
 
 ALWAYS_ALLOWED_VOX = 2
-"""Flipped voxels that a share never forbids: 0.01 % of a small organ is less than one voxel."""
+"""Flipped voxels that a share never forbids: 0.01 % of a small organ is less than one voxel.
+
+It is the gate's own and no bundle's: a manifest states shares, and cannot take these voxels away.
+"""
 
 
 @dataclass(frozen=True)

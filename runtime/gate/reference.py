@@ -19,6 +19,7 @@ __all__ = ["MARGINS", "BackendReference", "Reference", "label_case"]
 MARGINS: Mapping[str, float] = MappingProxyType({"f32": 0.005, "fp16": 0.15, "bf16": 0.3, "int8": 0.6})
 """Of synthetic scans only: a voxel whose two best logits lie closer than this is undecided in that precision.
 
+In logits, and the gate's own: which voxels are compared, not how many of those may flip, which a bundle's limits say.
 Of such scans a network knows nothing, and between two classes rounding decides. On real windows of good networks the
 largest differences of logits were 0.0009, 0.002, 0.04 and 0.1; where a scan is one value, a normalisation divides by
 next to nothing, and fp16 was seen to move logits by 0.05 to 0.15. Undecided are then up to 5 % of all voxels.
