@@ -73,7 +73,7 @@ DEFAULT_LIMITS: Mapping[Precision, GateLimits] = MappingProxyType(
         "int8": GateLimits(min_dice=0.99, max_flips=0.01),
     }
 )
-"""What an export asks for unless its caller gives limits; those of f32 also stand for a figure that a manifest leaves out.
+"""What an export asks for unless its caller gives limits; those of f32 also stand for what a manifest leaves out.
 
 Every check holds a bundle to the limits of its own manifest, never to these.
 """

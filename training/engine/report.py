@@ -90,13 +90,13 @@ def _charts(config: TrainConfig, steps: Sequence[LogLine], validations: Sequence
         if length:
             stages.append((name, float(first), float(first + length)))
         first += length
-    draw = partial(line_chart, last_step=float(config.stages.total), stages=stages)
-    yield draw("Validation Dice", _series(validations, lambda line: line["mean_by_modality"]), y_range=(0.0, 1.0))
-    yield draw("Loss", _series(steps, lambda line: {"total": line["loss"], **line["terms"]}))
+    chart = partial(line_chart, last_step=float(config.stages.total), stages=stages)
+    yield chart("Validation Dice", _series(validations, lambda line: line["mean_by_modality"]), y_range=(0.0, 1.0))
+    yield chart("Loss", _series(steps, lambda line: {"total": line["loss"], **line["terms"]}))
     for modality in validations[-1]["dice"] if validations else ():
-        per_organ = _series(validations, partial(_dice_by_organ, modality=modality))
-        yield draw(f"Validation Dice by organ: {modality}", per_organ, y_range=(0.0, 1.0))
-    yield draw(
+        per_organ = _series(validations, partial(_dice_of, modality=modality))
+        yield chart(f"Validation Dice by organ: {modality}", per_organ, y_range=(0.0, 1.0))
+    yield chart(
         "Predicted over reference foreground",
         _series(validations, lambda line: line["foreground_ratio"]),
         note="far above 1: over-segmentation, the mark of a harmful CAC",
@@ -104,17 +104,17 @@ def _charts(config: TrainConfig, steps: Sequence[LogLine], validations: Sequence
     mia = _series(steps, lambda line: line.get("mia", {}))
     for word, note in (("diagonal", "near 1: MIA mixes nothing"), ("entropy", "near log C: A is uniform")):
         chosen = {name.partition("/")[0]: points for name, points in mia.items() if name.endswith(f"/{word}")}
-        yield draw(f"MIA: mean {word} of A", chosen, note=note)
+        yield chart(f"MIA: mean {word} of A", chosen, note=note)
     scalars = {name: points for name, points in mia.items() if "/" not in name}
-    yield draw("MIA: τ and γ", scalars)
+    yield chart("MIA: τ and γ", scalars)
     watched = _series(steps, lambda line: line.get("watch", {}))
     for head in dict.fromkeys(name.partition("/")[0] for name in watched):
         chosen = {name.partition("/")[2]: points for name, points in watched.items() if name.startswith(f"{head}/")}
         title, note = _WATCHED.get(head, (head.replace("_", " "), ""))
-        yield draw(title, chosen, note=note)
-    yield draw("Weights of the terms", _series(steps, lambda line: line.get("weights", {})))
-    yield draw("Learning rate", _series(steps, lambda line: {"learning rate": line["lr"]}))
-    yield draw("Gradient norm", _series(steps, lambda line: {"norm": line["gradient_norm"]}))
+        yield chart(title, chosen, note=note)
+    yield chart("Weights of the terms", _series(steps, lambda line: line.get("weights", {})))
+    yield chart("Learning rate", _series(steps, lambda line: {"learning rate": line["lr"]}))
+    yield chart("Gradient norm", _series(steps, lambda line: {"norm": line["gradient_norm"]}))
 
 
 def _series(
@@ -129,7 +129,7 @@ def _series(
     return found
 
 
-def _dice_by_organ(line: LogLine, *, modality: str) -> Mapping[str, float | None]:
+def _dice_of(line: LogLine, *, modality: str) -> Mapping[str, float | None]:
     return line["dice"][modality]
 
 
