@@ -17,7 +17,7 @@ import click
 import torch
 from torch import Tensor
 
-from cmc_sdk.files import atomic_file
+from cmc_sdk.atomic import atomic_file
 from cmc_sdk.training.model import build_encoder
 from tests.reference import padded_encoder
 

@@ -21,12 +21,12 @@ import numpy as np
 import torch
 from monai.inferers import sliding_window_inference
 
+from cmc_sdk.atomic import atomic_file
 from cmc_sdk.bundle.manifest import ModelSpec
 from cmc_sdk.bundle.precision import DEFAULT_LIMITS
 from cmc_sdk.errors import InputError
 from cmc_sdk.export import export_network
 from cmc_sdk.export.parity import ParityCase, ParityReport, measure_parity
-from cmc_sdk.files import atomic_file
 from cmc_sdk.imaging.nifti import read_nifti
 from cmc_sdk.imaging.volume import Volume
 from cmc_sdk.runtime.backends.base import DecoderInputs

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from cmc_sdk.atomic import atomic_file
 from cmc_sdk.errors import InputError, ParityError
 from cmc_sdk.export.graphs import export_module
 from cmc_sdk.export.onnx_file import inspect_graph
-from cmc_sdk.files import atomic_file
 from cmc_sdk.runtime.onnx.opset import OPSET
 from cmc_sdk.training.model import ReleasedNetwork
 

@@ -18,7 +18,7 @@ import click
 
 from benchmarks.inference.case import Case, SidePaths
 from benchmarks.inference.children import run_child
-from cmc_sdk.files import atomic_file
+from cmc_sdk.atomic import atomic_file
 from cmc_sdk.runtime.host.processor import processor_name
 
 RESULTS = Path(__file__).parents[1] / "results" / "backends.json"

@@ -28,7 +28,7 @@ def write_bundle_of(case: Case, paths: SidePaths) -> dict[str, float]:
     from cmc_sdk.export.int8.ir import read_onnx, write_ir
     from cmc_sdk.export.int8.quantise import first_layers_of, quantise
     from cmc_sdk.export.parity import ParityCase
-    from cmc_sdk.export.precision.windows import graph_inputs, sample_windows
+    from cmc_sdk.export.precision.calibration_windows import graph_inputs, sample_windows
     from cmc_sdk.imaging.nifti import read_nifti
     from cmc_sdk.training.engine.torch_backend import TorchBackend
     from cmc_sdk.training.model import ModelConfig, build_network, save_network

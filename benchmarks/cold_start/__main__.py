@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from benchmarks.inference.children import run_child
-from cmc_sdk.files import atomic_file
+from cmc_sdk.atomic import atomic_file
 from cmc_sdk.runtime.host.processor import processor_name
 from cmc_sdk.threads import usable_threads
 

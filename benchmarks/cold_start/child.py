@@ -59,7 +59,7 @@ def main() -> None:
     importlib.import_module = watch.wrap(importlib.import_module, "import")
 
     import cmc_sdk.bundle.reader as reader
-    import cmc_sdk.cli.options.scans as scans
+    import cmc_sdk.cli.options.scan_options as scans
     import cmc_sdk.runtime.backends.graphs as graphs
     import cmc_sdk.runtime.labelling.runner as runner
     import cmc_sdk.runtime.session as session

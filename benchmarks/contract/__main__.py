@@ -17,8 +17,8 @@ from benchmarks.contract.slow import SlowStandIn, slow_spec
 from benchmarks.core.path import make_scan
 from benchmarks.inference.case import SETTINGS, Case, SidePaths
 from benchmarks.inference.children import run_child, run_module
+from cmc_sdk.atomic import atomic_file
 from cmc_sdk.errors import DeadlineError, PlanError
-from cmc_sdk.files import atomic_file
 from cmc_sdk.imaging.volume import Volume
 from cmc_sdk.runtime.host.memory import PeakWatch
 from cmc_sdk.runtime.host.processor import processor_name

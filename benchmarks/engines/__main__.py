@@ -19,7 +19,7 @@ from typing import Any
 
 import click
 
-from cmc_sdk.files import atomic_file
+from cmc_sdk.atomic import atomic_file
 from cmc_sdk.runtime.backends.tensorrt.engines import BuildReport, build_engines
 from cmc_sdk.runtime.host.processor import processor_name
 

@@ -24,7 +24,7 @@ import click
 
 from benchmarks.inference.case import SETTINGS, Case, SidePaths
 from benchmarks.inference.children import run_child, run_module
-from cmc_sdk.files import atomic_file
+from cmc_sdk.atomic import atomic_file
 from cmc_sdk.runtime.backends.openvino import computes_bf16
 from cmc_sdk.runtime.host.processor import processor_name
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from benchmarks.method import arms, report, task
 from benchmarks.method.jobs import run
+from cmc_sdk.atomic import atomic_file
 from cmc_sdk.errors import CmcError
-from cmc_sdk.files import atomic_file
 
 
 def main() -> int:

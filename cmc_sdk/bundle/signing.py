@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from cmc_sdk.atomic import atomic_file
 from cmc_sdk.bundle.keys import PrivateKey, PublicKey
 from cmc_sdk.bundle.reader import Bundle, open_bundle
 from cmc_sdk.bundle.signature import SIGNATURE, Signature, message_of
 from cmc_sdk.errors import BundleError, InputError
-from cmc_sdk.files import atomic_file
 from cmc_sdk.progress import Progress
 
 __all__ = ["attach_signature", "bundle_message", "sign_bundle"]

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from cmc_sdk.atomic import atomic_file
 from cmc_sdk.bundle.keys import PublicKey
 from cmc_sdk.bundle.trust import RevokedKey, TrustedKey, TrustStore
 from cmc_sdk.errors import InputError
-from cmc_sdk.files import atomic_file
 
 __all__ = ["add_key", "require_version", "revoke_key", "write_trust_store"]
 

@@ -11,11 +11,11 @@ from typing import Any, BinaryIO
 
 from pydantic import ValidationError
 
+from cmc_sdk.atomic import atomic_directory
 from cmc_sdk.bundle.manifest import SCHEMA_VERSION, FileEntry, Manifest
 from cmc_sdk.bundle.paths import MANIFEST, check_paths
 from cmc_sdk.bundle.reader import open_bundle, parse_manifest
 from cmc_sdk.errors import BundleError
-from cmc_sdk.files import atomic_directory
 
 __all__ = ["write_bundle"]
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cmc_sdk.cli.options.backend import PRECISIONS, BackendType
-from cmc_sdk.cli.options.trust import chosen_trust, trust_options
+from cmc_sdk.cli.options.backend_options import PRECISIONS, BackendType
+from cmc_sdk.cli.options.trust_options import chosen_trust, trust_options
 from cmc_sdk.cli.terminal.console import emit_json, json_option, progress_bar, stdout
 from cmc_sdk.cli.terminal.tables import text_table
 from cmc_sdk.errors import InputError
@@ -63,7 +63,7 @@ def command(
     Shown are percentiles a case and a window, throughput, the share that is not the network, peak memory, and the
     start of a process by its parts. Nothing leaves this machine.
     """
-    from cmc_sdk.files import atomic_file
+    from cmc_sdk.atomic import atomic_file
     from cmc_sdk.runtime.benchmark import bench_bundle
     from cmc_sdk.runtime.benchmark.page import bench_page
 

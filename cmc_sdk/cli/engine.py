@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from cmc_sdk.cli.options.trust import chosen_trust, trust_options
+from cmc_sdk.cli.options.trust_options import chosen_trust, trust_options
 from cmc_sdk.cli.terminal.console import emit_json, json_option, progress_bar, stdout
 from cmc_sdk.cli.terminal.tables import text_table
 
@@ -136,7 +136,7 @@ def check(bundle: Path, state: Path, trust: Path | None, development: bool, as_j
 
     Exit code 0: all that are stored are sound, and where there is a device it can run them; 1: otherwise.
     """
-    from cmc_sdk.runtime.backends.tensorrt.check import check_engines
+    from cmc_sdk.runtime.backends.tensorrt.engine_check import check_engines
 
     report = check_engines(bundle, state=state, trust=chosen_trust(trust, development=development))
     if as_json:

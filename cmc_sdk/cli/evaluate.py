@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import click
 
-from cmc_sdk.cli.options.segmenter import open_segmenter
-from cmc_sdk.cli.options.trust import chosen_trust, trust_options
+from cmc_sdk.cli.options.run_or_bundle import open_segmenter
+from cmc_sdk.cli.options.trust_options import chosen_trust, trust_options
 from cmc_sdk.cli.terminal.console import emit_json, json_option, progress_bar, stdout
 from cmc_sdk.cli.terminal.tables import text_table
 from cmc_sdk.errors import InputError

@@ -96,7 +96,7 @@ def command(
 
 def _print(output: Path, *, manifest: Manifest, document: Mapping[str, Any]) -> None:
     from cmc_sdk.cli.terminal.gate_table import print_parity
-    from cmc_sdk.cli.terminal.islands import print_islands
+    from cmc_sdk.cli.terminal.island_table import print_islands
 
     size = sum(entry.size for entry in manifest.files)
     stdout().print(f"{output}: {manifest.name} {manifest.version}, {len(manifest.files)} files, {size / 1e6:.1f} MB")

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import click
 
-from cmc_sdk.cli.options.backend import backend_option, precision_option, prefer_instructions, state_option
-from cmc_sdk.cli.options.scans import ScanRequest, print_selection, scan_options
-from cmc_sdk.cli.options.trust import chosen_trust, trust_options
+from cmc_sdk.cli.options.backend_options import backend_option, precision_option, prefer_instructions, state_option
+from cmc_sdk.cli.options.scan_options import ScanRequest, print_selection, scan_options
+from cmc_sdk.cli.options.trust_options import chosen_trust, trust_options
 from cmc_sdk.cli.terminal.console import emit_json, json_option, json_progress, progress_bar, stdout
 from cmc_sdk.cli.terminal.tables import text_table
 from cmc_sdk.errors import InputError

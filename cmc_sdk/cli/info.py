@@ -12,7 +12,7 @@ from cmc_sdk.bundle.manifest import IntensityRule
 from cmc_sdk.bundle.reader import open_bundle
 from cmc_sdk.bundle.series_rule import SeriesRule
 from cmc_sdk.bundle.trust import require_trust
-from cmc_sdk.cli.options.trust import chosen_trust, trust_options
+from cmc_sdk.cli.options.trust_options import chosen_trust, trust_options
 from cmc_sdk.cli.terminal.bundle_document import describe
 from cmc_sdk.cli.terminal.console import emit_json, json_option, stdout
 from cmc_sdk.cli.terminal.gate_table import print_parity

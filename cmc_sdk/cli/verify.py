@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import click
 
-from cmc_sdk.cli.options.backend import PRECISIONS, BackendType, prefer_instructions
-from cmc_sdk.cli.options.scans import ScanRequest, print_selection, scan_options
-from cmc_sdk.cli.options.trust import chosen_trust, trust_options
+from cmc_sdk.cli.options.backend_options import PRECISIONS, BackendType, prefer_instructions
+from cmc_sdk.cli.options.scan_options import ScanRequest, print_selection, scan_options
+from cmc_sdk.cli.options.trust_options import chosen_trust, trust_options
 from cmc_sdk.cli.terminal.console import emit_json, json_option, progress_bar, stdout
 from cmc_sdk.cli.terminal.gate_table import gate_table
 from cmc_sdk.pairing import ScanPairing

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cmc_sdk.atomic import atomic_file
 from cmc_sdk.errors import DataError, InputError
-from cmc_sdk.files import atomic_file
 from cmc_sdk.imaging.labels import as_labels
 from cmc_sdk.imaging.nifti_header import HEADER_BYTES, NiftiHeader, header_for, parse_header
 from cmc_sdk.imaging.nifti_stream import ByteStream, open_bytes, write_bytes

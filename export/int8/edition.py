@@ -11,7 +11,7 @@ from cmc_sdk.export.editions import Edition, Made, Material
 from cmc_sdk.export.int8.control import GraphTrial, control
 from cmc_sdk.export.int8.harm import WindowLabels
 from cmc_sdk.export.int8.ir import read_onnx, write_ir
-from cmc_sdk.export.precision.windows import graph_inputs, sample_windows
+from cmc_sdk.export.precision.calibration_windows import graph_inputs, sample_windows
 from cmc_sdk.runtime.backends.base import Array
 from cmc_sdk.runtime.backends.catalogue import gate_backends
 from cmc_sdk.runtime.backends.openvino import computes_bf16

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from cmc_sdk.bundle.manifest import ModelSpec
 from cmc_sdk.bundle.precision import GateLimits
-from cmc_sdk.export.precision.windows import CalibrationWindow
+from cmc_sdk.export.precision.calibration_windows import CalibrationWindow
 from cmc_sdk.runtime.backends.base import Array, Backend, DecoderInputs
 
 __all__ = ["Harm", "WindowLabels"]

@@ -7,10 +7,10 @@ from cmc_sdk.export.editions import Edition, Made, Material
 from cmc_sdk.export.graphs import ExportedGraph
 from cmc_sdk.export.onnx_file import inspect_graph
 from cmc_sdk.export.precision.calibration import Calibrated, calibrate
+from cmc_sdk.export.precision.calibration_windows import graph_inputs, sample_windows
 from cmc_sdk.export.precision.rounded import to_rounded
 from cmc_sdk.export.precision.sessions import RoundedBackend
 from cmc_sdk.export.precision.static_checks import check_graph
-from cmc_sdk.export.precision.windows import graph_inputs, sample_windows
 from cmc_sdk.runtime.backends.catalogue import gate_backends
 
 __all__ = ["ROUNDED", "WINDOWS", "fp16_edition", "make_fp16"]

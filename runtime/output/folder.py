@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cmc_sdk.atomic import atomic_directory
 from cmc_sdk.bundle.manifest import ModelSpec
 from cmc_sdk.errors import CmcError, InputError
-from cmc_sdk.files import atomic_directory
 from cmc_sdk.imaging.volume import Volume
 from cmc_sdk.runtime.output.files import Format, write_files
 from cmc_sdk.runtime.results.result import Result

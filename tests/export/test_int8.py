@@ -24,7 +24,7 @@ from cmc_sdk.export.int8.harm import Harm, WindowLabels
 from cmc_sdk.export.int8.ir import read_onnx, write_ir
 from cmc_sdk.export.int8.quantise import QUANTISED, bypass, first_layers_of, layers_of, quantise, run_model
 from cmc_sdk.export.parity import ParityCase
-from cmc_sdk.export.precision.windows import graph_inputs, sample_windows
+from cmc_sdk.export.precision.calibration_windows import graph_inputs, sample_windows
 from cmc_sdk.runtime.backends.base import DecoderInputs
 from cmc_sdk.runtime.backends.openvino import import_openvino
 from cmc_sdk.runtime.session import Session

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cmc_sdk.training.data.phantom import make_phantom as make_phantom
     from cmc_sdk.training.data.randomness import random_generator as random_generator
     from cmc_sdk.training.data.structure import Fault as Fault
-    from cmc_sdk.training.data.windows import WindowSource as WindowSource
+    from cmc_sdk.training.data.window_source import WindowSource as WindowSource
 
 _HOMES = {
     "Batch": "batch",

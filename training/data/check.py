@@ -16,7 +16,7 @@ from cmc_sdk.imaging.nifti import read_nifti
 from cmc_sdk.imaging.volume import Volume
 from cmc_sdk.progress import Progress
 from cmc_sdk.training.data.datalist import Case, Datalist
-from cmc_sdk.training.data.labels import allowed_values, class_counts, describe_grid, values_outside
+from cmc_sdk.training.data.label_values import allowed_values, class_counts, describe_grid, values_outside
 from cmc_sdk.training.data.structure import Fault, structural_faults
 from cmc_sdk.training.data.values import foreground_fault, hounsfield_fault
 

@@ -12,9 +12,9 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from cmc_sdk.atomic import atomic_file
 from cmc_sdk.bundle.manifest import Grid, ModalitySpec, ModelSpec, Name
 from cmc_sdk.errors import DataError
-from cmc_sdk.files import atomic_file
 from cmc_sdk.imaging.classes import ClassTable
 from cmc_sdk.pairing import CasePairing
 from cmc_sdk.strict_model import StrictModel

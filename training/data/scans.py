@@ -15,7 +15,7 @@ from cmc_sdk.imaging.nifti import read_nifti
 from cmc_sdk.imaging.orientation import nearest_ras
 from cmc_sdk.imaging.volume import Volume
 from cmc_sdk.runtime.core import IntensityStatistics, ModelGrid, intensity_statistics, model_grid
-from cmc_sdk.training.data.labels import read_label
+from cmc_sdk.training.data.label_values import read_label
 
 __all__ = ["LoadScan", "Scan", "ScanFile", "body_affine"]
 

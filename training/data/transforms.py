@@ -11,7 +11,7 @@ from monai.transforms.transform import Transform
 
 from cmc_sdk.bundle.manifest import IntensityRule
 from cmc_sdk.runtime.core import normalise, sample_window
-from cmc_sdk.training.data.intensity import IntensityParameters, apply_intensity
+from cmc_sdk.training.data.intensity_augmentation import IntensityParameters, apply_intensity
 from cmc_sdk.training.data.scans import Scan
 
 __all__ = ["AugmentIntensity", "NormaliseWindow", "SampleWindow", "WindowJob", "window_transform"]

@@ -18,8 +18,8 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.optim import Optimizer
 
+from cmc_sdk.atomic import atomic_file
 from cmc_sdk.errors import CheckpointError
-from cmc_sdk.files import atomic_file
 from cmc_sdk.training.engine.documents import TrainingState
 
 __all__ = ["Checkpoint", "load_checkpoint", "optimiser_tensors", "restore_optimiser", "save_checkpoint"]

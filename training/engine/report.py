@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
-from cmc_sdk.files import atomic_file
+from cmc_sdk.atomic import atomic_file
 from cmc_sdk.pages.charts import line_chart
 from cmc_sdk.pages.shell import escape, facts, page, share, table
 from cmc_sdk.training.engine.config import TrainConfig

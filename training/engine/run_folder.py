@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cmc_sdk.atomic import atomic_directory, atomic_file
 from cmc_sdk.bundle.manifest import ModelSpec
 from cmc_sdk.errors import ConfigError, DataError, InputError, ResourceError
-from cmc_sdk.files import atomic_directory, atomic_file
 from cmc_sdk.training.engine.config import TrainConfig
 from cmc_sdk.training.engine.config_file import dump_config, load_config
 from cmc_sdk.training.engine.documents import Summary

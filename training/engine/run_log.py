@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
-from cmc_sdk.files import atomic_file
+from cmc_sdk.atomic import atomic_file
 from cmc_sdk.training.engine.documents import LogLine
 from cmc_sdk.training.engine.run_folder import RunPaths
 

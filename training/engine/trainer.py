@@ -14,9 +14,9 @@ import numpy.typing as npt
 import torch
 from lightning_fabric import Fabric
 
+from cmc_sdk.atomic import atomic_file
 from cmc_sdk.environment import process_count, processes_on_this_host
 from cmc_sdk.errors import ConfigError
-from cmc_sdk.files import atomic_file
 from cmc_sdk.progress import Progress
 from cmc_sdk.runtime.segmenter import Segmenter
 from cmc_sdk.training.data import WindowSource

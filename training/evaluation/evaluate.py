@@ -12,7 +12,7 @@ from cmc_sdk.imaging.nifti import read_nifti
 from cmc_sdk.imaging.volume import Volume
 from cmc_sdk.pairing import ScanPairing
 from cmc_sdk.progress import Progress
-from cmc_sdk.training.data.labels import as_classes
+from cmc_sdk.training.data.label_values import as_classes
 from cmc_sdk.training.evaluation.metrics import NSD_TOLERANCE_MM, score_labels
 from cmc_sdk.training.evaluation.subsets import default_subsets, presence_name
 from cmc_sdk.training.evaluation.table import Row

@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass, fields
 import numpy as np
 import numpy.typing as npt
 
+from cmc_sdk.atomic import atomic_file
 from cmc_sdk.errors import DataError
-from cmc_sdk.files import atomic_file
 
 __all__ = ["MEAN", "Row", "Summary", "mean_dice", "read_csv", "summarise", "write_csv", "write_json"]
 

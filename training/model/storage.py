@@ -12,8 +12,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from cmc_sdk.atomic import atomic_file
 from cmc_sdk.errors import CheckpointError
-from cmc_sdk.files import atomic_file
 from cmc_sdk.training.model.build import build_fresh
 from cmc_sdk.training.model.config import ModelConfig
 from cmc_sdk.training.model.network import CMCNetwork

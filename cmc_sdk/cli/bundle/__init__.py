@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from cmc_sdk.cli.bundle.signing import command
+from cmc_sdk.cli.bundle.bundle_commands import command
 
 __all__ = ["command"]

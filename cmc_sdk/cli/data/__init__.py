@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from cmc_sdk.cli.data.lists import command
+from cmc_sdk.cli.data.list_commands import command
 
 __all__ = ["command"]

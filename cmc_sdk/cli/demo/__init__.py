@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from cmc_sdk.cli.demo.run import command
+from cmc_sdk.cli.demo.whole_path import command
 
 __all__ = ["command"]

@@ -16,7 +16,7 @@ from typing import BinaryIO
 from cmc_sdk import errors
 from cmc_sdk.bundle.manifest import Graph
 from cmc_sdk.errors import BackendError, CmcError
-from cmc_sdk.runtime.backends.tensorrt.keys import BuildKey
+from cmc_sdk.runtime.backends.tensorrt.build_key import BuildKey
 from cmc_sdk.runtime.backends.tensorrt.request import BuildAnswer, BuildRequest
 from cmc_sdk.runtime.backends.tensorrt.store import EngineRecord, EngineStore
 from cmc_sdk.runtime.onnx.external import refuse_external_data

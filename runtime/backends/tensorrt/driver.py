@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cmc_sdk.errors import BackendError
-from cmc_sdk.runtime.backends.tensorrt.keys import DeviceKey
+from cmc_sdk.runtime.backends.tensorrt.build_key import DeviceKey
 
 __all__ = ["Device", "DriverReport", "device_key", "find_devices", "load_driver", "require_device"]
 

@@ -15,10 +15,10 @@ from cmc_sdk.bundle.trust import Trust
 from cmc_sdk.errors import BackendError, BundleError, CmcError
 from cmc_sdk.progress import Progress
 from cmc_sdk.runtime.backends.base import BATCHES
+from cmc_sdk.runtime.backends.tensorrt.build_key import BuildKey, FlavourName, batch_profiles
 from cmc_sdk.runtime.backends.tensorrt.builder import BuildJob, build_engine
 from cmc_sdk.runtime.backends.tensorrt.driver import require_device
 from cmc_sdk.runtime.backends.tensorrt.flavour import Flavour, choose_flavour, load_flavour
-from cmc_sdk.runtime.backends.tensorrt.keys import BuildKey, FlavourName, batch_profiles
 from cmc_sdk.runtime.backends.tensorrt.state import StateFolder
 from cmc_sdk.runtime.backends.tensorrt.store import EngineRecord, EngineStore, StoredFault
 

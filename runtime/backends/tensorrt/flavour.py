@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from cmc_sdk.errors import BackendError, InputError
-from cmc_sdk.runtime.backends.tensorrt.keys import FlavourName
+from cmc_sdk.runtime.backends.tensorrt.build_key import FlavourName
 from cmc_sdk.runtime.host.packages import installed_version
 
 __all__ = ["RTX_CAPABILITIES", "Flavour", "FlavourState", "choose_flavour", "find_flavours", "load_flavour"]

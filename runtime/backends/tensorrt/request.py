@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from cmc_sdk.bundle.precision import GraphPrecision, Island, Tensor
-from cmc_sdk.runtime.backends.tensorrt.keys import Capability, FlavourName, Profile
+from cmc_sdk.runtime.backends.tensorrt.build_key import Capability, FlavourName, Profile
 from cmc_sdk.strict_model import StrictModel
 
 __all__ = ["BuildAnswer", "BuildRequest"]

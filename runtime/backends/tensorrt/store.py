@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 
 from cmc_sdk.bundle.strict_json import parse_json
 from cmc_sdk.errors import BackendError, BundleError, InputError
-from cmc_sdk.runtime.backends.tensorrt.keys import BuildKey, DeviceKey, differences
+from cmc_sdk.runtime.backends.tensorrt.build_key import BuildKey, DeviceKey, differences
 from cmc_sdk.runtime.backends.tensorrt.state import StateFolder
 from cmc_sdk.strict_model import StrictModel
 

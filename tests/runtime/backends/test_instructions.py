@@ -46,7 +46,7 @@ def test_other_processors_are_left_alone(monkeypatch):
     ],
 )
 def test_only_a_process_of_ours_in_f32(precisions, own, expected):
-    from cmc_sdk.cli.options.backend import prefer_instructions
+    from cmc_sdk.cli.options.backend_options import prefer_instructions
 
     with group.make_context("cmc", ["doctor"], obj={"own_process": own}):
         prefer_instructions(precisions)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from cmc_sdk.imaging.volume import Volume
 from cmc_sdk.runtime.core import model_grid
 from cmc_sdk.training.data.config import IntensityAugmentation, SpatialAugmentation
-from cmc_sdk.training.data.intensity import apply_intensity, draw_intensity
+from cmc_sdk.training.data.intensity_augmentation import apply_intensity, draw_intensity
 from cmc_sdk.training.data.scans import body_affine
 from cmc_sdk.training.data.spatial import (
     SpatialParameters,

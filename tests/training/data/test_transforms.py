@@ -10,7 +10,7 @@ from cmc_sdk.imaging.classes import ClassTable
 from cmc_sdk.imaging.nifti import write_volume
 from cmc_sdk.imaging.volume import Volume
 from cmc_sdk.training.data.config import IntensityAugmentation
-from cmc_sdk.training.data.intensity import draw_intensity
+from cmc_sdk.training.data.intensity_augmentation import draw_intensity
 from cmc_sdk.training.data.scans import LoadScan, ScanFile
 from cmc_sdk.training.data.transforms import AugmentIntensity, NormaliseWindow, WindowJob
 

@@ -9,8 +9,8 @@ from typing import Literal
 
 import numpy as np
 
+from cmc_sdk.atomic import atomic_directory
 from cmc_sdk.errors import DataError
-from cmc_sdk.files import atomic_directory
 from cmc_sdk.imaging.nifti import write_volume
 from cmc_sdk.imaging.volume import Volume
 from cmc_sdk.progress import Progress

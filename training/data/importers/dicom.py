@@ -11,9 +11,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from cmc_sdk.atomic import atomic_directory
 from cmc_sdk.bundle.manifest import ModalitySpec, Name
 from cmc_sdk.errors import DataError
-from cmc_sdk.files import atomic_directory
 from cmc_sdk.imaging.classes import ClassTable
 from cmc_sdk.imaging.dicom.choosing.selection import AmbiguousSeriesError, Selection, select_series
 from cmc_sdk.imaging.dicom.reading.read_series import read_series

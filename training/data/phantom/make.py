@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, ValidationError
 
+from cmc_sdk.atomic import atomic_directory
 from cmc_sdk.bundle.manifest import IntensityRule, ModalitySpec
 from cmc_sdk.errors import InputError
-from cmc_sdk.files import atomic_directory
 from cmc_sdk.imaging.nifti import write_volume
 from cmc_sdk.imaging.volume import Volume
 from cmc_sdk.pairing import CasePairing

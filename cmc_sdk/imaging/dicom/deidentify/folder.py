@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cmc_sdk.atomic import atomic_directory
 from cmc_sdk.errors import CmcError, DataError, InputError
-from cmc_sdk.files import atomic_directory
 from cmc_sdk.imaging.dicom.deidentify.cleaner import Cleaner
 from cmc_sdk.imaging.dicom.deidentify.left_over import check_nothing_left, identifying_values
 from cmc_sdk.imaging.dicom.deidentify.pixels import clean_pixels

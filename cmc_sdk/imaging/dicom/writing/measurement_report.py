@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cmc_sdk.atomic import atomic_file
 from cmc_sdk.errors import DataError
-from cmc_sdk.files import atomic_file
 from cmc_sdk.imaging.classes import ClassTable, Code, SegmentClass
 from cmc_sdk.imaging.dicom.source import DicomSource
 from cmc_sdk.imaging.dicom.writing.algorithm import AlgorithmIdentity

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from cmc_sdk.atomic import atomic_file
 from cmc_sdk.errors import InputError
-from cmc_sdk.files import atomic_file
 from cmc_sdk.imaging.classes import ClassTable, SegmentClass
 from cmc_sdk.imaging.dicom.source import DicomSource
 from cmc_sdk.imaging.dicom.writing.algorithm import AlgorithmIdentity

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from cmc_sdk.files import atomic_file
+from cmc_sdk.atomic import atomic_file
 from cmc_sdk.imaging.classes import ClassTable, SegmentClass
 from cmc_sdk.imaging.dicom.source import DicomSource
 from cmc_sdk.imaging.dicom.writing.algorithm import AlgorithmIdentity

@@ -10,8 +10,8 @@ import pytest
 
 from cmc_sdk.bundle import open_bundle
 from cmc_sdk.errors import BackendError, BundleError, InputError, TrustError
-from cmc_sdk.runtime.backends.tensorrt.check import check_engines
 from cmc_sdk.runtime.backends.tensorrt.driver import device_key, require_device
+from cmc_sdk.runtime.backends.tensorrt.engine_check import check_engines
 from cmc_sdk.runtime.backends.tensorrt.engines import BuildReport, build_engines, list_engines
 from cmc_sdk.runtime.backends.tensorrt.state import StateFolder
 from cmc_sdk.runtime.backends.tensorrt.store import EngineRecord, EngineStore, VerifiedRecord

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from cmc_sdk.errors import BackendError, InputError
 from cmc_sdk.runtime.backends.tensorrt.state import StateFolder
 from cmc_sdk.runtime.backends.tensorrt.store import EngineRecord, EngineStore, StoredFault, VerifiedRecord
-from tests.runtime.backends.tensorrt.test_keys import DEVICE, KEY
+from tests.runtime.backends.tensorrt.test_build_key import DEVICE, KEY
 
 ENGINE = b"an engine " * 100
 SHA = hashlib.sha256(ENGINE).hexdigest()

@@ -13,7 +13,7 @@ import pytest
 
 from cmc_sdk import Session
 from cmc_sdk.bundle import open_bundle, pkcs8
-from cmc_sdk.cli.bundle import signing as bundle_command
+from cmc_sdk.cli.bundle import bundle_commands as bundle_command
 from cmc_sdk.environment import TRUST_VARIABLE
 from cmc_sdk.errors import TrustError
 from tests.cli.command import Outcome, with_trust
@@ -128,7 +128,7 @@ def test_a_run_has_no_signature(cmc: Cmc, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.yaml").write_text("")
     (tmp_path / "list.yaml").write_text("")
-    from cmc_sdk.cli.options.segmenter import open_segmenter
+    from cmc_sdk.cli.options.run_or_bundle import open_segmenter
 
     with pytest.raises(Exception, match="only a bundle is signed"):
         open_segmenter(tmp_path / "run", trust="development")

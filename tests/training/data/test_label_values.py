@@ -11,7 +11,7 @@ from cmc_sdk.errors import DataError
 from cmc_sdk.imaging.classes import ClassTable, SegmentClass
 from cmc_sdk.imaging.nifti import read_nifti, write_volume
 from cmc_sdk.imaging.volume import Volume
-from cmc_sdk.training.data.labels import as_classes, read_label, values_outside
+from cmc_sdk.training.data.label_values import as_classes, read_label, values_outside
 
 PLAIN = ClassTable.from_names(["liver", "spleen"])
 MERGED = ClassTable(

@@ -9,7 +9,7 @@ from cmc_sdk import Volume
 from cmc_sdk.bundle import open_bundle
 from cmc_sdk.errors import InputError
 from cmc_sdk.export.parity import ParityCase
-from cmc_sdk.export.precision.windows import graph_inputs, sample_windows
+from cmc_sdk.export.precision.calibration_windows import graph_inputs, sample_windows
 from cmc_sdk.runtime.backends.base import Array, Backend, DecoderInputs
 from cmc_sdk.runtime.segmenter import Segmenter
 from cmc_sdk.runtime.session import Session

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cmc_sdk.cli.demo.page import headline, headline_text
+from cmc_sdk.cli.demo.demo_page import headline, headline_text
 from cmc_sdk.training.evaluation import Row, read_csv
 from tests.cli.command import Outcome
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cmc_sdk.runtime.backends.base import BATCHES
-from cmc_sdk.runtime.backends.tensorrt.keys import BuildKey, DeviceKey, Profile, batch_profiles, differences
+from cmc_sdk.runtime.backends.tensorrt.build_key import BuildKey, DeviceKey, Profile, batch_profiles, differences
 
 KEY = BuildKey(
     flavour="tensorrt",

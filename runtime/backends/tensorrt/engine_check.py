@@ -13,10 +13,10 @@ from cmc_sdk.bundle.precision import GraphPrecision
 from cmc_sdk.bundle.reader import Bundle
 from cmc_sdk.bundle.trust import Trust
 from cmc_sdk.errors import BackendError, InputError
+from cmc_sdk.runtime.backends.tensorrt.build_key import differences
 from cmc_sdk.runtime.backends.tensorrt.driver import Device, device_key, find_devices
 from cmc_sdk.runtime.backends.tensorrt.engines import engine_graphs, engine_key
 from cmc_sdk.runtime.backends.tensorrt.flavour import Flavour, find_flavours, load_flavour
-from cmc_sdk.runtime.backends.tensorrt.keys import differences
 from cmc_sdk.runtime.backends.tensorrt.state import StateFolder
 from cmc_sdk.runtime.backends.tensorrt.store import EngineRecord, EngineStore, StoredFault
 

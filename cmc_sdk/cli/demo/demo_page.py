@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
+from cmc_sdk.atomic import atomic_file
 from cmc_sdk.cli.demo.compared import CONTROL, METHOD, RULE
 from cmc_sdk.cli.terminal.tables import text_table
-from cmc_sdk.files import atomic_file
 from cmc_sdk.imaging.classes import ClassTable
 from cmc_sdk.imaging.nifti import read_nifti
 from cmc_sdk.pages.shell import SWITCHES, escape, page, table

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import click
 
-from cmc_sdk.cli.options.scans import irregular_option
+from cmc_sdk.cli.options.scan_options import irregular_option
 from cmc_sdk.cli.terminal.console import emit_json, json_option, progress_bar
 from cmc_sdk.cli.terminal.tables import text_table
 from cmc_sdk.errors import InputError

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, TypedDict, TypeVar, get_args
 
 import click
 
-from cmc_sdk.cli.data.dicom import anonymise, from_dicom, scan
+from cmc_sdk.cli.data.dicom_commands import anonymise, from_dicom, scan
 from cmc_sdk.cli.terminal.console import emit_json, json_option, progress_bar
 from cmc_sdk.cli.terminal.tables import text_table
 from cmc_sdk.errors import InputError

@@ -9,7 +9,7 @@ from cmc_sdk.imaging.classes import ClassTable, SegmentClass
 from cmc_sdk.imaging.nifti import read_nifti
 from cmc_sdk.training.data import scans
 from cmc_sdk.training.data.config import IntensityAugmentation, SpatialAugmentation
-from cmc_sdk.training.data.windows import WindowSource
+from cmc_sdk.training.data.window_source import WindowSource
 from tests.training.data.scenes import PLAIN_SPACE, config, ramp_study, spec_of
 
 LATERAL = ({"name": "left", "mirror": "right"}, {"name": "right", "mirror": "left"})

@@ -17,7 +17,7 @@ from cmc_sdk.progress import Progress
 from cmc_sdk.training.data.batch import Batch
 from cmc_sdk.training.data.config import DataConfig
 from cmc_sdk.training.data.datalist import Case, Datalist, Split
-from cmc_sdk.training.data.intensity import draw_intensity
+from cmc_sdk.training.data.intensity_augmentation import draw_intensity
 from cmc_sdk.training.data.laterality import unmarked_lateral
 from cmc_sdk.training.data.placement import Placement, place
 from cmc_sdk.training.data.randomness import random_generator

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import click
 
-from cmc_sdk.cli.bundle.trust import trust
-from cmc_sdk.cli.options.trust import chosen_trust, trust_options
+from cmc_sdk.cli.bundle.trust_commands import trust
+from cmc_sdk.cli.options.trust_options import chosen_trust, trust_options
 from cmc_sdk.cli.terminal.console import emit_json, json_option, progress_bar, stdout
 from cmc_sdk.environment import secret
 from cmc_sdk.errors import InputError
@@ -124,8 +124,8 @@ def digest(bundle: Path, output: Path, as_json: bool) -> None:
     """
     import hashlib
 
+    from cmc_sdk.atomic import atomic_file
     from cmc_sdk.bundle.signing import bundle_message
-    from cmc_sdk.files import atomic_file
 
     if str(output) == "-":
         if as_json:

@@ -43,7 +43,7 @@ def command(output: Path, seed: int, fast: bool, as_json: bool) -> None:
     Trains CMC and, for the same number of steps on the labelled cases alone, a supervised network to compare with.
     Ends with OUTPUT/report.html.
     """
-    from cmc_sdk.cli.demo.page import headline, headline_text
+    from cmc_sdk.cli.demo.demo_page import headline, headline_text
     from cmc_sdk.runtime.output.folder import check_result_folder
 
     check_result_folder(output)
@@ -183,7 +183,7 @@ class _Demo:
             write_result(result, folder=self.folder / "result", images=images, spec=session.spec, report=True)
 
     def _evaluate(self, datalist: Path) -> list[Row]:
-        from cmc_sdk.cli.options.segmenter import open_segmenter
+        from cmc_sdk.cli.options.run_or_bundle import open_segmenter
         from cmc_sdk.training.data import load_datalist
         from cmc_sdk.training.evaluation import evaluate_baseline, evaluate_cases, write_csv
 
@@ -198,7 +198,7 @@ class _Demo:
         return rows
 
     def _report(self, rows: list[Row], datalist: Path) -> None:
-        from cmc_sdk.cli.demo.page import write_demo_page
+        from cmc_sdk.cli.demo.demo_page import write_demo_page
 
         with self._step("report"):
             write_demo_page(self.folder, rows=rows, datalist=datalist, seconds=self.seconds, patients=self.patients)
