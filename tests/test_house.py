@@ -1,8 +1,7 @@
-"""The arrows between the rooms, the size of files, and what is installed."""
+"""The house: rooms and who may know whom, no circles, sizes, one home for one thing, and what is installed."""
 
 from __future__ import annotations
 
-import ast
 import subprocess
 import sys
 import sysconfig
@@ -12,61 +11,190 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
+import tomllib
+
+from tests.house import ROOMS, House, Layers
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 ROOT = Path(__file__).parents[1]
-ROOMS = {"training": ROOT / "training", "export": ROOT / "export", "runtime": ROOT / "runtime"}
-ALLOWED = {
-    "runtime": {"runtime"},
-    "training": {"training", "runtime"},
-    "export": {"export", "training", "runtime"},
-    "cmc_sdk/imaging": set(),
-    "cmc_sdk/bundle": set(),
-    "cmc_sdk/pages": set(),
-    "cmc_sdk/errors.py": set(),
-    "cmc_sdk/atomic.py": set(),
-    "cmc_sdk/settings.py": set(),
+HOUSE = House(ROOT)
+
+LAYERS: dict[str, Layers] = {
+    "cmc_sdk": (
+        ("cli",),
+        ("export",),
+        ("training",),
+        ("runtime",),
+        ("bundle",),
+        ("imaging",),
+        ("atomic",),
+        ("environment", "errors", "pages", "pairing", "progress", "strict_model", "threads", "version"),
+    ),
+    "cmc_sdk.imaging": (
+        ("read",),
+        ("nifti",),
+        ("nifti_header",),
+        ("nifti_affine",),
+        ("dicom", "geometry", "labels", "nifti_stream", "orientation"),
+        ("classes", "gzip_parts", "nifti_block", "volume"),
+    ),
+    "cmc_sdk.imaging.dicom": (
+        ("choosing", "deidentify", "writing"),
+        ("checking", "reading"),
+        ("quiet", "refusal", "source"),
+    ),
+    "cmc_sdk.runtime": (
+        ("benchmark",),
+        ("gate", "session"),
+        ("segmenter",),
+        ("planning",),
+        ("labelling", "output"),
+        ("doctor", "results"),
+        ("backends", "scans"),
+        ("core", "host", "onnx"),
+    ),
+    "cmc_sdk.training": (
+        ("engine",),
+        ("evaluation", "methods"),
+        ("configs", "data", "losses", "model"),
+    ),
+    "cmc_sdk.export": (
+        ("bundle",),
+        ("editions_of",),
+        ("int8",),
+        ("draft", "precision"),
+        ("cases", "editions", "released"),
+        ("graphs", "parity"),
+        ("first_difference", "golden", "onnx_file", "provenance", "translations"),
+    ),
+    "cmc_sdk.cli": (
+        ("__main__",),
+        ("main",),
+        (
+            "bench",
+            "bundle",
+            "data",
+            "demo",
+            "doctor",
+            "engine",
+            "evaluate",
+            "export",
+            "infer",
+            "info",
+            "train",
+            "verify",
+        ),
+        ("options",),
+        ("terminal",),
+    ),
 }
+"""By package, its parts from the top down: each may import those below it, and nothing beside or above it."""
+
+REPEATED: dict[str, str] = {
+    "base": "the base class of a room's kind of thing: a backend, a method",
+    "catalogue": "one row a thing of the room's kind: backends, methods",
+    "child": "the program of a child process, beside the module that starts it",
+    "config": "each room of training has the settings of its own; the engine's holds the others",
+    "doctor": "a command, and the module that does its work",
+    "edition": "one edition of a bundle's graphs: FP16, int8",
+    "evaluate": "a command, and the module that does its work",
+    "files": "what is opened in a folder of DICOM; what a result is written as",
+    "folder": "a folder of DICOM that is de-identified; the folder of a result",
+    "geometry": "grids as the headers of files say them; the core's model grids",
+    "golden": "the export makes the golden cases, the gate reads them",
+    "graphs": "the export writes a network's graphs, a backend opens them",
+    "limits": "what is taken of a folder of DICOM; what a run may take",
+    "page": "the page of a benchmark; the page of a result",
+    "pixels": "pixels that are read; pixels that are cleaned of burnt-in text",
+    "released": "the released code's data lists, network, and graph",
+    "supervised": "a loss, and the method that has no other",
+    "verify": "a command, and the module that does its work",
+}
+"""Basenames that stand in several folders, and why nobody takes one for the other."""
+
+MOST_MODULES = 20
+LEAN = ("runtime", "cmc_sdk/imaging", "cmc_sdk/bundle", "cmc_sdk/pages", "cmc_sdk/cli/infer.py")
 HEAVY = {"torch", "monai", "onnx", "lightning", "lightning_fabric", "scipy", "matplotlib", "yaml"}
+METHOD = "the name of a method: ask for a trait of it in training/methods instead"
+BACKEND = "the name of a backend: ask for a trait of its row in runtime/backends/catalogue.py instead"
 
 
-def imported_modules(path: Path) -> set[str]:
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
-            found.add(node.module or "")
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+def test_no_module_imports_itself_by_way_of_another() -> None:
+    assert HOUSE.circles() == []
 
 
-def python_files(place: str) -> list[Path]:
-    path = ROOT / place
-    return [path] if path.is_file() else sorted(path.rglob("*.py"))
+@pytest.mark.parametrize("package", sorted(LAYERS))
+def test_imports_go_down_the_layers(package: str) -> None:
+    assert HOUSE.upward(package, layers=LAYERS[package]) == []
 
 
-@pytest.mark.parametrize("place", sorted(ALLOWED))
-def test_rooms_know_only_whom_they_may(place: str) -> None:
-    files = python_files(place)
-    assert files
-    for path in files:
-        for module in imported_modules(path):
-            parts = module.split(".")
-            assert parts[0] not in ROOMS, f"{path}: imports {module} bare"
-            if parts[0] == "cmc_sdk" and len(parts) > 1:
-                assert parts[1] != "cli" or place in ROOMS, f"{path}: imports {module}"
-                if parts[1] in ROOMS:
-                    assert parts[1] in ALLOWED[place], f"{path}: {place} may not know {module}"
+def test_a_room_is_imported_under_cmc_sdk() -> None:
+    for name in HOUSE.modules:
+        bare = {word for word in HOUSE.named(name) if word.partition(".")[0] in ROOMS}
+        assert not bare, f"{name} imports {sorted(bare)} bare"
+
+
+def test_a_folder_holds_at_most_20_modules() -> None:
+    assert HOUSE.crowded(most=MOST_MODULES) == {}
+
+
+def test_a_basename_repeats_only_where_it_may() -> None:
+    found = HOUSE.repeated_basenames()
+    assert {stem: paths for stem, paths in found.items() if stem not in REPEATED} == {}
+    assert sorted(set(REPEATED) - set(found)) == [], "no longer repeated: take it off the list"
+
+
+def test_types_are_checked_everywhere() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["mypy"]
+    assert settings["strict"] is True
+    relaxed = {"ignore_errors", "follow_imports", "disable_error_code", "exclude"}
+    assert relaxed.isdisjoint(settings)
+    assert not [item for item in settings.get("overrides", ()) if relaxed & set(item)]
+
+
+def test_type_checkers_see_every_room_as_it_is_installed() -> None:
+    for room in ROOMS:
+        assert (ROOT / "cmc_sdk" / room).resolve() == ROOT / room
+
+
+def test_a_methods_name_is_compared_only_among_the_methods() -> None:
+    from cmc_sdk.training.methods.catalogue import METHODS
+
+    assert HOUSE.compared_words(dict.fromkeys(METHODS, METHOD), outside="training/methods") == []
+
+
+def test_a_backends_name_is_compared_only_among_the_backends() -> None:
+    from cmc_sdk.runtime.backends.catalogue import CATALOGUE
+
+    assert HOUSE.compared_words(dict.fromkeys(CATALOGUE, BACKEND), outside="runtime/backends") == []
+
+
+def test_environment_variables_are_read_in_one_place() -> None:
+    uses = [place for name in ("environ", "getenv", "putenv") for place in HOUSE.uses(name, of="os")]
+    assert {place.partition(":")[0] for place in uses} == {"cmc_sdk/environment.py"}
 
 
 @pytest.mark.parametrize(
     "place", ["runtime", "cmc_sdk/imaging", "cmc_sdk/bundle", "cmc_sdk/pages", "cmc_sdk/cli/infer.py"]
 )
 def test_lean_places_import_nothing_heavy(place: str) -> None:
-    for path in python_files(place):
-        heavy = {module for module in imported_modules(path) if module.split(".")[0] in HEAVY}
-        assert not heavy, f"{path}: imports {sorted(heavy)}"
+    names = [name for name, path in HOUSE.modules.items() if path.is_relative_to(ROOT / place)]
+    assert names
+    for name in names:
+        heavy = HOUSE.outside(name) & HEAVY
+        assert not heavy, f"{name} imports {sorted(heavy)}"
+
+
+def test_tests_stand_where_what_they_test_stands() -> None:
+    """A folder of tests is a folder of the source, but for the mathematics to compare with."""
+    folders = {path.parent.relative_to(ROOT / "tests") for path in (ROOT / "tests").rglob("test_*.py")}
+    places = {Path("."), *(Path(HOUSE.folder(name)) for name in HOUSE.modules)}
+    places |= {place.relative_to("cmc_sdk") for place in places if place.parts[:1] == ("cmc_sdk",)}
+    assert sorted(map(str, folders - places - {Path("reference"), Path("data")})) == []
 
 
 def test_runtime_imports_with_torch_monai_and_onnx_absent() -> None:
@@ -95,9 +223,8 @@ def test_nothing_generic_lands_in_site_packages() -> None:
 
 
 def test_no_module_is_over_400_lines() -> None:
-    places = ["cmc_sdk", "training", "export", "runtime", "tests", "benchmarks"]
-    long = {str(path): len(path.read_text().splitlines()) for place in places for path in python_files(place)}
-    assert long
+    others = [path for place in ("tests", "benchmarks") for path in (ROOT / place).rglob("*.py")]
+    long = {str(path): len(path.read_text().splitlines()) for path in [*HOUSE.modules.values(), *others]}
     assert {path: lines for path, lines in long.items() if lines > 400} == {}
 
 
@@ -131,3 +258,67 @@ def test_a_wheel_and_an_sdist_build_and_hold_what_they_should(tmp_path: Path) ->
         tops = {"/".join(name.split("/")[1:2]) for name in archive.getnames()}
     assert {"cpp_bindings", "cmc_sdk", "training", "runtime", "export", "LICENSE"} <= tops
     assert not tops & {"tests", "build", ".ci", "benchmarks"}
+
+
+def planted(tmp_path: Path, files: dict[str, str]) -> House:
+    """A small house with a fault in it."""
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return House(tmp_path)
+
+
+def test_a_circle_inside_a_function_is_seen(tmp_path: Path) -> None:
+    files = {
+        "runtime/a.py": "from cmc_sdk.runtime.b import f\n",
+        "runtime/b.py": "def f():\n    from cmc_sdk.runtime import c\n",
+        "runtime/c.py": "import typing\nif typing.TYPE_CHECKING:\n    import cmc_sdk.runtime.a\n",
+    }
+    (circle,) = planted(tmp_path, files).circles()
+    assert circle == ("cmc_sdk.runtime.a", "cmc_sdk.runtime.b", "cmc_sdk.runtime.c")
+
+
+def test_an_arrow_upward_or_sideways_is_seen(tmp_path: Path) -> None:
+    files = {
+        "runtime/high/a.py": "",
+        "runtime/low/b.py": "def f():\n    import importlib\n    importlib.import_module('cmc_sdk.runtime.high.a')\n",
+        "runtime/beside.py": "from cmc_sdk.runtime.low import b\n",
+        "runtime/new.py": "",
+    }
+    wrong = planted(tmp_path, files).upward("cmc_sdk.runtime", layers=(("high",), ("low", "beside", "gone")))
+    assert wrong == [
+        "cmc_sdk.runtime.new stands in no layer",
+        "cmc_sdk.runtime.gone is in the layers and does not exist",
+        "cmc_sdk.runtime.beside -> cmc_sdk.runtime.low.b",
+        "cmc_sdk.runtime.low.b -> cmc_sdk.runtime.high.a",
+    ]
+
+
+def test_a_21st_module_is_seen(tmp_path: Path) -> None:
+    house = planted(tmp_path, {f"training/methods/m{number}.py": "" for number in range(21)})
+    assert house.crowded(most=MOST_MODULES) == {"training/methods": 21}
+
+
+@pytest.mark.parametrize(
+    "test",
+    ["x == 'cps'", "x in ('cmc', 'cps')", "'cps' != x", "x in {'cps'}", "x in ['a', 'cps']"],
+)
+def test_a_methods_name_outside_the_methods_is_seen(tmp_path: Path, test: str) -> None:
+    files = {"training/engine/a.py": f"def f(x):\n    return {test}\n", "training/methods/b.py": "x = 'cps' == 'cps'\n"}
+    house = planted(tmp_path, files)
+    (found,) = house.compared_words({"cps": METHOD}, outside="training/methods")
+    assert found.startswith("training/engine/a.py:2 compares with 'cps'")
+
+
+def test_a_methods_name_in_a_case_is_seen(tmp_path: Path) -> None:
+    house = planted(
+        tmp_path, {"cmc_sdk/cli/a.py": "def f(x):\n    match x:\n        case 'cps':\n            return 1\n"}
+    )
+    assert len(house.compared_words({"cps": METHOD}, outside="training/methods")) == 1
+
+
+def test_an_environment_variable_read_elsewhere_is_seen(tmp_path: Path) -> None:
+    assert planted(tmp_path, {"export/a.py": "import os\nx = os.environ\n"}).uses("environ", of="os") == [
+        "export/a.py:2"
+    ]
