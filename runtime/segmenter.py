@@ -21,7 +21,7 @@ from cmc_sdk.progress import Progress
 from cmc_sdk.runtime.backends.base import Backend
 from cmc_sdk.runtime.core import Threads
 from cmc_sdk.runtime.host.memory import peak_rss_bytes
-from cmc_sdk.runtime.labelling.run import StageSeconds, label_scans
+from cmc_sdk.runtime.labelling.label_scans import StageSeconds, label_scans
 from cmc_sdk.runtime.labelling.window_plan import WindowPlan
 from cmc_sdk.runtime.planning.limits import Limits, RunClock
 from cmc_sdk.runtime.planning.planner import Planner

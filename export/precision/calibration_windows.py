@@ -12,7 +12,7 @@ from cmc_sdk.errors import InputError
 from cmc_sdk.export.parity import ParityCase
 from cmc_sdk.runtime.backends.base import Array, Backend
 from cmc_sdk.runtime.core import Threads
-from cmc_sdk.runtime.labelling.windows import sampled_windows
+from cmc_sdk.runtime.labelling.sampled_windows import sampled_windows
 from cmc_sdk.runtime.planning.planner import plan_windows
 from cmc_sdk.threads import usable_threads
 

@@ -111,7 +111,7 @@ def _policy(job: dict[str, Any]) -> TrustStore | Literal["development"]:
 def _first_window(backend: Backend, *, spec: ModelSpec) -> None:
     import numpy as np
 
-    from cmc_sdk.runtime.labelling.run import window_logits
+    from cmc_sdk.runtime.labelling.label_scans import window_logits
 
     generator = np.random.Generator(np.random.Philox(0))
     window = {name: generator.standard_normal(spec.grid.window_vox, dtype=np.float32) for name in spec.names}

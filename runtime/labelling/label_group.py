@@ -10,8 +10,8 @@ from cmc_sdk.runtime.backends.base import Array, Backend
 from cmc_sdk.runtime.core import Accumulator, Threads
 from cmc_sdk.runtime.labelling.queue import Finished, Start, WindowQueue
 from cmc_sdk.runtime.labelling.runner import StageSeconds, WindowRunner
+from cmc_sdk.runtime.labelling.sampled_windows import open_samplers
 from cmc_sdk.runtime.labelling.window_plan import Group
-from cmc_sdk.runtime.labelling.windows import open_samplers
 from cmc_sdk.runtime.results.labelled import Labelled
 from cmc_sdk.runtime.scans.prepared import PreparedScan
 

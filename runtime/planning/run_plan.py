@@ -12,8 +12,8 @@ from cmc_sdk.errors import PlanError
 from cmc_sdk.pairing import ScanPairing
 from cmc_sdk.runtime.backends.base import BATCHES
 from cmc_sdk.runtime.core import Threads
+from cmc_sdk.runtime.labelling.sampled_windows import open_samplers
 from cmc_sdk.runtime.labelling.window_plan import Group, WindowPlan
-from cmc_sdk.runtime.labelling.windows import open_samplers
 from cmc_sdk.runtime.planning.cost import CoreRates, SessionCost
 from cmc_sdk.runtime.planning.groups import plan_groups
 from cmc_sdk.runtime.planning.limits import Limits

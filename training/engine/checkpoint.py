@@ -20,7 +20,7 @@ from torch.optim import Optimizer
 
 from cmc_sdk.atomic import atomic_file
 from cmc_sdk.errors import CheckpointError
-from cmc_sdk.training.engine.documents import TrainingState
+from cmc_sdk.training.engine.run_documents import TrainingState
 
 __all__ = ["Checkpoint", "load_checkpoint", "optimiser_tensors", "restore_optimiser", "save_checkpoint"]
 

@@ -12,8 +12,8 @@ from cmc_sdk.progress import Progress
 from cmc_sdk.runtime.segmenter import Segmenter
 from cmc_sdk.training.data import Case
 from cmc_sdk.training.engine.config import TrainConfig
-from cmc_sdk.training.engine.documents import SubsetRow, Summary
 from cmc_sdk.training.engine.report import write_report
+from cmc_sdk.training.engine.run_documents import SubsetRow, Summary
 from cmc_sdk.training.engine.run_folder import RunPaths, write_json
 from cmc_sdk.training.engine.summary import final_scores, gaps, seen_ranges, subset_scores
 from cmc_sdk.training.engine.torch_backend import TorchBackend

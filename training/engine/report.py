@@ -10,7 +10,7 @@ from cmc_sdk.pages.charts import line_chart
 from cmc_sdk.pages.shell import escape, facts, page, share, table
 from cmc_sdk.training.engine.config import TrainConfig
 from cmc_sdk.training.engine.config_file import dump_config
-from cmc_sdk.training.engine.documents import LogLine, Summary
+from cmc_sdk.training.engine.run_documents import LogLine, Summary
 from cmc_sdk.training.engine.run_folder import RunPaths
 from cmc_sdk.training.engine.run_log import read_log
 

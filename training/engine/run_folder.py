@@ -15,7 +15,7 @@ from cmc_sdk.bundle.manifest import ModelSpec
 from cmc_sdk.errors import ConfigError, DataError, InputError, ResourceError
 from cmc_sdk.training.engine.config import TrainConfig
 from cmc_sdk.training.engine.config_file import dump_config, load_config
-from cmc_sdk.training.engine.documents import Summary
+from cmc_sdk.training.engine.run_documents import Summary
 from cmc_sdk.training.methods import method_traits, methods_with, one_of
 from cmc_sdk.training.model import CMCNetwork, load_network
 

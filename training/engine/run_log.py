@@ -10,7 +10,7 @@ from pathlib import Path
 from torch.utils.tensorboard import SummaryWriter
 
 from cmc_sdk.atomic import atomic_file
-from cmc_sdk.training.engine.documents import LogLine
+from cmc_sdk.training.engine.run_documents import LogLine
 from cmc_sdk.training.engine.run_folder import RunPaths
 
 __all__ = ["RunLog", "read_log"]

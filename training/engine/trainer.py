@@ -23,11 +23,11 @@ from cmc_sdk.training.data import WindowSource
 from cmc_sdk.training.data.datalist import Split
 from cmc_sdk.training.engine.checkpoint import load_checkpoint, restore_optimiser, save_checkpoint
 from cmc_sdk.training.engine.config import TrainConfig
-from cmc_sdk.training.engine.documents import Best, TrainingState
 from cmc_sdk.training.engine.finish import finish_run
 from cmc_sdk.training.engine.prefetch import Prefetcher
 from cmc_sdk.training.engine.prepare import Prepared, prepare
 from cmc_sdk.training.engine.report import write_report
+from cmc_sdk.training.engine.run_documents import Best, TrainingState
 from cmc_sdk.training.engine.run_folder import (
     RunPaths,
     check_branch,

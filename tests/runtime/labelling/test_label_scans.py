@@ -8,7 +8,7 @@ import pytest
 from cmc_sdk import Volume
 from cmc_sdk.errors import BackendError, DataError
 from cmc_sdk.runtime.core import Threads
-from cmc_sdk.runtime.labelling.run import StageSeconds, label_scans, window_logits
+from cmc_sdk.runtime.labelling.label_scans import StageSeconds, label_scans, window_logits
 from cmc_sdk.runtime.planning.planner import plan_windows
 from cmc_sdk.runtime.scans.prepared import prepare_scans
 from cmc_sdk.runtime.segmenter import Segmenter

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from cmc_sdk.runtime.core import Threads, normalise, sample_window
-from cmc_sdk.runtime.labelling.windows import sampled_windows
+from cmc_sdk.runtime.labelling.sampled_windows import sampled_windows
 from cmc_sdk.runtime.planning.planner import plan_windows
 from cmc_sdk.runtime.scans.prepared import prepare_scans
 from tests.runtime.stubs import blob_scan, make_spec
