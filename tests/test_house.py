@@ -94,6 +94,12 @@ LAYERS: dict[str, Layers] = {
 }
 """By package, its parts from the top down: each may import those below it, and nothing beside or above it."""
 
+DOORS: dict[str, tuple[set[str], set[str]]] = {
+    "cmc_sdk.runtime.planning": ({"planner", "limits", "run_plan"}, set()),
+    "cmc_sdk.runtime.labelling": ({"label_scans", "sampled_windows", "window_plan"}, {"cmc_sdk.runtime.planning"}),
+}
+"""Rooms that others enter by some modules only, and who may enter by any: planning measures what runs in a run."""
+
 REPEATED: dict[str, str] = {
     "base": "the base class of a room's kind of thing: a backend, a method",
     "catalogue": "one row a thing of the room's kind: backends, methods",
@@ -130,6 +136,18 @@ def test_no_module_imports_itself_by_way_of_another() -> None:
 @pytest.mark.parametrize("package", sorted(LAYERS))
 def test_imports_go_down_the_layers(package: str) -> None:
     assert HOUSE.upward(package, layers=LAYERS[package]) == []
+
+
+@pytest.mark.parametrize("room", sorted(DOORS))
+def test_a_room_is_entered_by_its_doors(room: str) -> None:
+    doors, trusted = DOORS[room]
+    entered = set()
+    for name, imported in HOUSE.imports.items():
+        if HOUSE.part(name, of=room) is None and not any(HOUSE.part(name, of=other) for other in trusted):
+            used = {part for other in imported if (part := HOUSE.part(other, of=room)) is not None}
+            assert used <= doors, f"{name} enters {room} by {sorted(used - doors)}"
+            entered |= used
+    assert entered == doors
 
 
 def test_a_room_is_imported_under_cmc_sdk() -> None:

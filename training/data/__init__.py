@@ -24,7 +24,7 @@ _HOMES = {
     "DataConfig": "config",
     "Datalist": "datalist",
     "Fault": "structure",
-    "WindowSource": "windows",
+    "WindowSource": "window_source",
     "check_datalist": "check",
     "load_datalist": "datalist",
     "make_phantom": "phantom",
