@@ -62,6 +62,15 @@ class House:
             if member is not None:
                 yield f"{module}.{member}"
 
+    def broken(self) -> list[str]:
+        """Imports of ours that find no module: a type checker takes them for packages that it does not know."""
+        return [
+            f"{name} imports {module}"
+            for name in self.modules
+            for module, _ in self._statements(name)
+            if module.split(".")[0] == "cmc_sdk" and module not in self.modules
+        ]
+
     def circles(self) -> list[tuple[str, ...]]:
         """Sets of modules that import each other, directly or by way of each other."""
         return [tuple(sorted(found)) for found in _strongly_connected(self.imports) if len(found) > 1]

@@ -150,6 +150,10 @@ def test_a_room_is_entered_by_its_doors(room: str) -> None:
     assert entered == doors
 
 
+def test_what_is_imported_of_ours_exists() -> None:
+    assert HOUSE.broken() == []
+
+
 def test_a_room_is_imported_under_cmc_sdk() -> None:
     for name in HOUSE.modules:
         bare = {word for word in HOUSE.named(name) if word.partition(".")[0] in ROOMS}
