@@ -27,8 +27,10 @@ def clean_pixels(dataset: Dataset) -> int:
     Returns:
         How many places were cleaned.
     """
-    element = dataset.get(0x7FE00010)
-    if element is None or not isinstance(element.value, bytes):
+    if "PixelData" not in dataset:
+        return 0
+    element = dataset["PixelData"]
+    if not isinstance(element.value, bytes):
         return 0
     syntax = dataset.file_meta.TransferSyntaxUID
     if not syntax.is_encapsulated:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from cmc_sdk.imaging.dicom.tags import Keyword
 
 __all__ = ["EDITION", "Action", "action_for"]
 
@@ -29,7 +32,17 @@ _TEXT = frozenset({"PN", "LO", "SH", "ST", "LT", "UT", "UC", "UR", "AE"})
 _DATES = frozenset({"DA", "TM", "DT", "AS"})
 _BYTES = frozenset({"OB", "OW", "OF", "OD", "OL", "OV", "UN"})
 # Pixel data as integers and floats, where its frames begin, and the table that turns stored values into true ones.
-_PIXELS = frozenset({0x7FE00010, 0x7FE00008, 0x7FE00009, 0x7FE00001, 0x7FE00002, 0x00283006})
+_PIXELS: tuple[Keyword, ...] = (
+    "PixelData", "FloatPixelData", "DoubleFloatPixelData", "ExtendedOffsetTable", "ExtendedOffsetTableLengths",
+    "LUTData",
+)  # fmt: skip
+
+
+@cache
+def _pixel_tags() -> frozenset[int]:
+    from cmc_sdk.imaging.dicom.tags import TAGS
+
+    return frozenset(TAGS[keyword] for keyword in _PIXELS)
 
 
 @cache
@@ -71,6 +84,6 @@ def action_for(tag: int, vr: str) -> Action:
         return "removed" if vr == "SQ" and named == "replaced" else named
     if vr in _TEXT or vr in {"CS", "UI", "SQ", "IS", "DS"}:
         return "cleaned"
-    if vr in _DATES or (_BYTES & set(vr.split(" or ")) and tag not in _PIXELS):
+    if vr in _DATES or (_BYTES & set(vr.split(" or ")) and tag not in _pixel_tags()):
         return "removed"
     return "kept"

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import struct
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydicom.dataelem import DataElement, RawDataElement
+    from pydicom.dataset import Dataset
+
+    from cmc_sdk.imaging.dicom.tags import Name
 
 __all__ = ["Attributes"]
 
@@ -19,43 +25,51 @@ class Attributes:
     A value that is absent, empty or malformed is None (or empty, for text): whoever needs it refuses the file by name.
     pydicom's own conversion is several times slower and warns or raises on what real files hold.
 
+    An attribute of the standard goes by its keyword, a private one by its tag (see `block`).
+
     Args:
         dataset: The data set.
         encodings: Python codecs of its Specific Character Set.
     """
 
-    __slots__ = ("_dataset", "_elements", "_encodings")
+    __slots__ = ("_dataset", "_elements", "_encodings", "_tags")
 
-    def __init__(self, dataset: Any, *, encodings: list[str] | None = None) -> None:
+    def __init__(self, dataset: Dataset, *, encodings: list[str] | None = None) -> None:
+        from cmc_sdk.imaging.dicom.tags import TAGS
+
         self._dataset = dataset
+        self._tags = TAGS
         # By plain integers: pydicom's own look-up makes a tag object each time, which is most of the cost of a scan.
-        self._elements: dict[int, Any] = {int(element.tag): element for element in dataset.values()}
+        self._elements = {int(element.tag): element for element in dataset.values()}
         self._encodings = encodings or ["iso8859"]
 
-    def _value(self, tag: int) -> Any:
-        element = self._elements.get(tag)
+    def _element(self, tag: Name) -> DataElement | RawDataElement | None:
+        return self._elements.get(tag if isinstance(tag, int) else self._tags[tag])
+
+    def _value(self, tag: Name) -> object:
+        element = self._element(tag)
         return None if element is None else element.value
 
-    def _raw(self, tag: int) -> bytes | None:
+    def _raw(self, tag: Name) -> bytes | None:
         value = self._value(tag)
         return value if isinstance(value, bytes) else None
 
-    def _number(self, tag: int) -> tuple[bytes | None, str]:
-        element = self._elements.get(tag)
+    def _number(self, tag: Name) -> tuple[bytes | None, str]:
+        element = self._element(tag)
         value = None if element is None else element.value
         little = getattr(element, "is_little_endian", True)
         return (value if isinstance(value, bytes) else None), ("<" if little else ">")
 
-    def raw(self, tag: int) -> bytes:
+    def raw(self, tag: Name) -> bytes:
         """The bytes of an attribute; empty where it is absent."""
         return self._raw(tag) or b""
 
-    def text(self, tag: int) -> str:
+    def text(self, tag: Name) -> str:
         """Plain text of the first value: a code string, a UID, a number."""
         words = self.words(tag)
         return words[0] if words else ""
 
-    def words(self, tag: int) -> tuple[str, ...]:
+    def words(self, tag: Name) -> tuple[str, ...]:
         """All values of a code string, UID or number as text."""
         value = self._value(tag)
         if isinstance(value, bytes):
@@ -67,7 +81,7 @@ class Attributes:
         words = tuple(word.strip(_SPACES) for word in value.split("\\"))
         return words if any(words) else ()
 
-    def human(self, tag: int) -> str:
+    def human(self, tag: Name) -> str:
         """Text in the file's character set, on one line."""
         value = self._raw(tag)
         if not value:
@@ -81,7 +95,7 @@ class Attributes:
             text = value.decode("latin-1")
         return " ".join(_printable(text).split())
 
-    def decimals(self, tag: int, *, count: int) -> tuple[float, ...] | None:
+    def decimals(self, tag: Name, *, count: int) -> tuple[float, ...] | None:
         """Exactly `count` numbers written as text (DS, IS), NaN and infinities included."""
         words = self.words(tag)
         if len(words) != count:
@@ -91,7 +105,7 @@ class Attributes:
         except ValueError:
             return None
 
-    def decimal(self, tag: int) -> float | None:
+    def decimal(self, tag: Name) -> float | None:
         """The first number of a list written as text."""
         words = self.words(tag)
         try:
@@ -99,58 +113,59 @@ class Attributes:
         except ValueError:
             return None
 
-    def integer(self, tag: int) -> int | None:
+    def integer(self, tag: Name) -> int | None:
         """The first integer of a list written as text (IS)."""
         number = self.decimal(tag)
         return int(number) if number is not None and abs(number) < 2**53 and number == int(number) else None
 
-    def short(self, tag: int, *, signed: bool = False) -> int | None:
+    def short(self, tag: Name, *, signed: bool = False) -> int | None:
         """The first 16-bit number (US, SS)."""
         numbers = self.shorts(tag, signed=signed)
         return numbers[0] if numbers else None
 
-    def shorts(self, tag: int, *, signed: bool = False) -> tuple[int, ...]:
+    def shorts(self, tag: Name, *, signed: bool = False) -> tuple[int, ...]:
         """All 16-bit numbers (US, SS)."""
         value, order = self._number(tag)
         if value is None or len(value) < 2:
             return ()
         return struct.unpack(f"{order}{len(value) // 2}{'h' if signed else 'H'}", value[: len(value) // 2 * 2])
 
-    def long(self, tag: int) -> int | None:
+    def long(self, tag: Name) -> int | None:
         """The first 32-bit number (UL)."""
         value, order = self._number(tag)
         return int(struct.unpack(f"{order}I", value[:4])[0]) if value is not None and len(value) >= 4 else None
 
-    def double(self, tag: int) -> float | None:
+    def double(self, tag: Name) -> float | None:
         """The first 64-bit float (FD)."""
         numbers = self.doubles(tag)
         return numbers[0] if numbers else None
 
-    def doubles(self, tag: int) -> tuple[float, ...]:
+    def doubles(self, tag: Name) -> tuple[float, ...]:
         """All 64-bit floats (FD)."""
         value, order = self._number(tag)
         if value is None or len(value) < 8:
             return ()
         return struct.unpack(f"{order}{len(value) // 8}d", value[: len(value) // 8 * 8])
 
-    def single(self, tag: int) -> float | None:
+    def single(self, tag: Name) -> float | None:
         """The first 32-bit float (FL)."""
         value, order = self._number(tag)
         return float(struct.unpack(f"{order}f", value[:4])[0]) if value is not None and len(value) >= 4 else None
 
-    def items(self, tag: int) -> list[Attributes]:
+    def items(self, tag: Name) -> list[Attributes]:
         """The items of a sequence; empty where it is absent or is none."""
-        if tag not in self._elements:
+        element = self._element(tag)
+        if element is None:
             return []
         raw = self._raw(tag)
         if raw is not None and raw.count(_EMPTY_ITEM) > _MOST_EMPTY_ITEMS:
             return []
-        value = self._dataset[tag].value
+        value = self._dataset[element.tag].value
         if not hasattr(value, "__iter__") or isinstance(value, (bytes, str)):
             return []
         return [Attributes(item, encodings=self._encodings) for item in value if hasattr(item, "elements")]
 
-    def first(self, tag: int) -> Attributes | None:
+    def first(self, tag: Name) -> Attributes | None:
         """The first item of a sequence."""
         items = self.items(tag)
         return items[0] if items else None
@@ -162,8 +177,8 @@ class Attributes:
                 return group << 16 | element << 8
         return None
 
-    def __contains__(self, tag: int) -> bool:
-        return tag in self._elements
+    def __contains__(self, tag: Name) -> bool:
+        return self._element(tag) is not None
 
 
 def _printable(text: str) -> str:

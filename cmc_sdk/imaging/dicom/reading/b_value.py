@@ -29,7 +29,7 @@ def b_value(attributes: Attributes) -> float | None:
 
 
 def _standard(attributes: Attributes) -> float | None:
-    return attributes.double(0x00189087)
+    return attributes.double("DiffusionBValue")
 
 
 def _siemens(attributes: Attributes) -> float | None:

@@ -4,25 +4,45 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
-__all__ = ["DISCRIMINATORS", "Frame", "Instance", "PixelLayout", "Scaling", "SequenceWords"]
+__all__ = ["Discriminators", "Frame", "Instance", "PixelLayout", "Scaling", "SequenceWords"]
 
-# What may tell volumes of one series apart where positions repeat, the most telling first, and what it is called.
-DISCRIMINATORS = (
-    "image type",
-    "sequence",
-    "time",
-    "direction",
-    "inversion time",
-    "trigger time",
-    "contrast agent",
-    "kernel",
-    "tube voltage",
-    "flip angle",
-    "stack",
-    "acquisition",
-    "acquisition time",
-)
+
+class Discriminators(NamedTuple):
+    """What may tell volumes of one series apart where positions repeat, the most telling first.
+
+    All are text to compare, empty where the header gives none; a volume is called by the field's name and its value.
+
+    Args:
+        image_type: Image Type or Frame Type.
+        sequence: Name of the pulse sequence, or of the metabolite map.
+        time: Temporal position.
+        direction: Of the diffusion gradient.
+        inversion_time: In ms.
+        trigger_time: In ms.
+        contrast_agent: Its name.
+        kernel: Of the reconstruction.
+        tube_voltage: In kV.
+        flip_angle: In degrees.
+        stack: Stack ID of a multi-frame instance.
+        acquisition: Its number.
+        acquisition_time: When it began.
+    """
+
+    image_type: str = ""
+    sequence: str = ""
+    time: str = ""
+    direction: str = ""
+    inversion_time: str = ""
+    trigger_time: str = ""
+    contrast_agent: str = ""
+    kernel: str = ""
+    tube_voltage: str = ""
+    flip_angle: str = ""
+    stack: str = ""
+    acquisition: str = ""
+    acquisition_time: str = ""
 
 
 @dataclass(frozen=True)
@@ -118,7 +138,7 @@ class Frame:
         echo_number: None where the header gives none.
         echo_time_ms: None where the header gives none.
         kinds: Words that say which quantity it shows, such as P for phase or ADC.
-        keys: A value for each of `DISCRIMINATORS`.
+        discriminators: What may tell its volume from others of its series.
     """
 
     instance: Instance
@@ -131,4 +151,4 @@ class Frame:
     echo_number: int | None = None
     echo_time_ms: float | None = None
     kinds: tuple[str, ...] = ()
-    keys: tuple[str, ...] = field(default=("",) * len(DISCRIMINATORS), repr=False)
+    discriminators: Discriminators = field(default=Discriminators(), repr=False)

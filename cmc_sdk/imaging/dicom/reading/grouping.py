@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from cmc_sdk.imaging.dicom.reading.frames import DISCRIMINATORS, Frame
+from cmc_sdk.imaging.dicom.reading.frames import Discriminators, Frame
 from cmc_sdk.imaging.dicom.reading.pixels import stored_planes
 from cmc_sdk.imaging.dicom.reading.stack import SAME_PLACE_MM, orientation_word, place_along
 from cmc_sdk.imaging.dicom.refusal import DicomError
@@ -40,14 +40,14 @@ class Group:
 def group_series(frames: Sequence[Frame]) -> list[Group]:
     """Take a series apart by frame of reference, size, orientation, b-value, echo and kind, then by what is left.
 
-    Where positions still repeat within a part, the first of `DISCRIMINATORS` that separates them into parts which each
-    cover most of the places does so; what it cannot separate stays together, for `without_duplicates` to judge.
+    Where positions still repeat within a part, the first field of `Discriminators` that separates them into parts which
+    each cover most of the places does so; what it cannot separate stays together, for `without_duplicates` to judge.
     """
     parts: dict[Hashable, list[Frame]] = defaultdict(list)
     for frame in frames:
         parts[_always(frame)].append(frame)
     found = [(key, part) for key, same in parts.items() for part in _by_plane(same)]
-    pieces = [piece for _, part in found for piece in _by_discriminator(part, list(range(len(DISCRIMINATORS))))]
+    pieces = [piece for _, part in found for piece in _by_discriminator(part, Discriminators._fields)]
     groups = [Group(tuple(piece), ()) for piece in pieces]
     return _named(groups)
 
@@ -111,15 +111,15 @@ def _by_plane(frames: list[Frame]) -> list[list[Frame]]:
     return [part for _, _, part in parts]
 
 
-def _by_discriminator(frames: list[Frame], left: list[int]) -> list[list[Frame]]:
+def _by_discriminator(frames: list[Frame], left: Sequence[str]) -> list[list[Frame]]:
     repeats = _repeats(frames)
     if repeats == 0:
         return [frames]
     places = len(frames) - repeats
-    for at, which in enumerate(left):
+    for at, name in enumerate(left):
         parts: dict[str, list[Frame]] = defaultdict(list)
         for frame in frames:
-            parts[frame.keys[which]].append(frame)
+            parts[getattr(frame.discriminators, name)].append(frame)
         if len(parts) < 2:
             continue
         if all(2 * (len(part) - _repeats(part)) >= places for part in parts.values()):
@@ -192,10 +192,10 @@ def _named(groups: list[Group]) -> list[Group]:
     columns: list[tuple[str, list[str]]] = []
     for trait, read in _TRAITS:
         columns.append((trait, [read(group.frames[0]) for group in groups]))
-    for which, trait in enumerate(DISCRIMINATORS):
-        keys = [{frame.keys[which] for frame in group.frames} for group in groups]
-        if all(len(held) == 1 for held in keys):
-            columns.append((trait, [next(iter(held)) for held in keys]))
+    for name in Discriminators._fields:
+        found: list[set[str]] = [{getattr(frame.discriminators, name) for frame in group.frames} for group in groups]
+        if all(len(values) == 1 for values in found):
+            columns.append((name.replace("_", " "), [next(iter(values)) for values in found]))
     traits: list[list[tuple[str, str]]] = [[] for _ in groups]
     for trait, values in columns:
         if len(set(values)) < 2 or len({tuple(own) for own in traits}) == len(groups):

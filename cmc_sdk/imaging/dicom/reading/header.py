@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import struct
 import time
-import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
+from cmc_sdk.imaging.dicom.quiet import quiet_pydicom
 from cmc_sdk.imaging.dicom.reading.attributes import Attributes
 from cmc_sdk.imaging.dicom.reading.limits import DicomLimits
 from cmc_sdk.imaging.dicom.refusal import DicomError
 
-__all__ = ["Header", "is_dicom", "quiet", "read_dataset", "read_header"]
+if TYPE_CHECKING:
+    from cmc_sdk.imaging.dicom.tags import Keyword
+
+__all__ = ["Header", "is_dicom", "read_dataset", "read_header"]
 
 _COPY_AGAIN = "copy it again from its source"
 # Far more than any header of a scanner needs.
@@ -25,7 +26,11 @@ _CPU_S, _BYTES_PER_CPU_S = 1.0, 4e6
 # Headers of most scanners lie in this many bytes.
 _FIRST = 1 << 16
 _UNDEFINED = 0xFFFFFFFF
-_PIXEL_TAGS = {0x7FE00008: "floating point", 0x7FE00009: "floating point", 0x7FE00010: ""}
+_PIXEL_KINDS: dict[Keyword, str] = {
+    "PixelData": "",
+    "FloatPixelData": "floating point",
+    "DoubleFloatPixelData": "floating point",
+}
 _LONG_VRS = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
 _DEFLATED = {"1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.8.1"}
 
@@ -56,9 +61,9 @@ class Header:
     pixel_bytes: int | None
     pixel_kind: str = ""
 
-    def meta_text(self, tag: int) -> str:
+    def meta_text(self, keyword: Keyword) -> str:
         """A UID of the file meta information."""
-        return self.meta.text(tag)
+        return self.meta.text(keyword)
 
 
 class _Bounded:
@@ -86,14 +91,6 @@ class _Bounded:
                     "too large", f"{self._path}: its header is larger than is allowed", mend="raise max_header_bytes"
                 )
         return self._handle.read(length)
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Without pydicom's warnings: they quote values, which may be a patient's."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def is_dicom(start: bytes) -> bool:
@@ -136,7 +133,7 @@ def read_dataset(path: Path) -> Any:
     from pydicom import dcmread
 
     try:
-        with quiet():
+        with quiet_pydicom():
             return dcmread(path, stop_before_pixels=True, force=True)
     except Exception as error:
         raise _damaged(path, error) from error
@@ -172,7 +169,7 @@ def _parse(source: Any, handle: BinaryIO, *, path: Path, size: int, bare: bool) 
         file_bytes=size,
         attributes=Attributes(dataset, encodings=encodings),
         meta=meta,
-        transfer_syntax=meta.text(0x00020010) or "1.2.840.10008.1.2",
+        transfer_syntax=meta.text("TransferSyntaxUID") or "1.2.840.10008.1.2",
         little_endian=little is not False,
         pixel_offset=offset,
         pixel_bytes=length,
@@ -193,6 +190,8 @@ def _pixels(
     handle: BinaryIO, position: int, *, size: int, implicit: bool, little: bool
 ) -> tuple[int | None, int | None, str]:
     """Offset, length and kind of the pixels, from the element at which pydicom stopped."""
+    from cmc_sdk.imaging.dicom.tags import TAGS
+
     handle.seek(position)
     start = handle.read(12)
     if len(start) < 8:
@@ -200,7 +199,8 @@ def _pixels(
     order = "<" if little else ">"
     group, element = struct.unpack(f"{order}HH", start[:4])
     tag = group << 16 | element
-    if tag not in _PIXEL_TAGS:
+    kind = next((kind for keyword, kind in _PIXEL_KINDS.items() if TAGS[keyword] == tag), None)
+    if kind is None:
         return None, None, ""
     if implicit or start[4:6] not in _LONG_VRS:
         offset, length = position + 8, int(struct.unpack(f"{order}I", start[4:8])[0])
@@ -208,7 +208,7 @@ def _pixels(
         offset, length = position + 12, int(struct.unpack(f"{order}I", start[8:12])[0])
     else:
         return None, None, ""
-    return offset, None if length == _UNDEFINED else length, _PIXEL_TAGS[tag]
+    return offset, None if length == _UNDEFINED else length, kind
 
 
 def _damaged(path: Path, error: Exception | str) -> DicomError:

@@ -35,7 +35,7 @@ _SECRET = os.urandom(32)
 
 def series_key(header: Header) -> str:
     """The series of a file; the folder stands for it where the file names none."""
-    uid = header.attributes.text(0x0020000E)
+    uid = header.attributes.text("SeriesInstanceUID")
     return uid or f"no UID, {header.path.parent}"
 
 
@@ -47,7 +47,7 @@ def frames_of(header: Header) -> list[Frame]:
     """
     attributes = header.attributes
     instance = _instance(header)
-    if 0x52009230 in attributes:
+    if "PerFrameFunctionalGroupsSequence" in attributes:
         return multi_frame(attributes, instance=instance)
     if instance.frames > 1:
         raise DicomError(
@@ -61,18 +61,18 @@ def frames_of(header: Header) -> list[Frame]:
 def _instance(header: Header) -> Instance:
     attributes, path = header.attributes, header.path
     notes: list[str] = []
-    sop_class = attributes.text(0x00080016) or header.meta_text(0x00020002)
-    uid = attributes.text(0x00080018)
+    sop_class = attributes.text("SOPClassUID") or header.meta_text("MediaStorageSOPClassUID")
+    uid = attributes.text("SOPInstanceUID")
     if not uid:
-        uid = header.meta_text(0x00020003)
+        uid = header.meta_text("MediaStorageSOPInstanceUID")
         notes.append("the data set has no SOP Instance UID; that of the file's meta header is used")
-    modality = attributes.text(0x00080060) or _MODALITY_OF_CLASS.get(sop_class, "")
+    modality = attributes.text("Modality") or _MODALITY_OF_CLASS.get(sop_class, "")
     _check_class(sop_class, modality=modality, header=header)
-    if not attributes.text(0x0020000E):
+    if not attributes.text("SeriesInstanceUID"):
         notes.append("the files name no series; those of one folder were taken together")
-    if attributes.text(0x00282110) == "01":
+    if attributes.text("LossyImageCompression") == "01":
         notes.append("its pixels were once compressed with loss")
-    image_type = tuple(word.upper() for word in attributes.words(0x00080008))
+    image_type = tuple(word.upper() for word in attributes.words("ImageType"))
     if {"LOCALIZER", "SCOUT"} & set(image_type):
         raise DicomError("localizer", f"{path} is a localizer", mend="give the scan itself")
     if "MOSAIC" in image_type:
@@ -81,8 +81,8 @@ def _instance(header: Header) -> Instance:
             f"{path} is a Siemens mosaic: many slices in one picture, without a position for each",
             mend="export it as single slices or as Enhanced MR",
         )
-    rows, columns = attributes.short(0x00280010) or 0, attributes.short(0x00280011) or 0
-    number_of_frames = attributes.integer(0x00280008)
+    rows, columns = attributes.short("Rows") or 0, attributes.short("Columns") or 0
+    number_of_frames = attributes.integer("NumberOfFrames")
     frames = 1 if number_of_frames is None else number_of_frames
     layout = _layout(header, rows=rows, columns=columns, frames=frames)
     return Instance(
@@ -90,15 +90,15 @@ def _instance(header: Header) -> Instance:
         file_bytes=header.file_bytes,
         sop_class_uid=sop_class,
         sop_instance_uid=uid,
-        study_instance_uid=attributes.text(0x0020000D),
-        series_instance_uid=attributes.text(0x0020000E),
-        frame_of_reference_uid=attributes.text(0x00200052),
+        study_instance_uid=attributes.text("StudyInstanceUID"),
+        series_instance_uid=attributes.text("SeriesInstanceUID"),
+        frame_of_reference_uid=attributes.text("FrameOfReferenceUID"),
         patient_key=_patient_key(attributes),
         modality=modality,
         rows=rows,
         columns=columns,
         frames=frames,
-        multi_frame=0x52009230 in attributes,
+        multi_frame="PerFrameFunctionalGroupsSequence" in attributes,
         layout=layout,
         words=_words(attributes, image_type=image_type),
         notes=tuple(notes),
@@ -129,8 +129,8 @@ def _colour(header: Header) -> DicomError:
 
 def _layout(header: Header, *, rows: int, columns: int, frames: int) -> PixelLayout:
     attributes, path = header.attributes, header.path
-    samples = attributes.short(0x00280002)
-    photometric = attributes.text(0x00280004).upper()
+    samples = attributes.short("SamplesPerPixel")
+    photometric = attributes.text("PhotometricInterpretation").upper()
     if (samples or 1) != 1 or photometric not in {"MONOCHROME1", "MONOCHROME2", ""}:
         raise _colour(header)
     if header.pixel_offset is None or rows < 1 or columns < 1 or frames < 1:
@@ -139,8 +139,8 @@ def _layout(header: Header, *, rows: int, columns: int, frames: int) -> PixelLay
             f"{path} holds no pixels ({columns}×{rows}, {frames} frames)",
             mend="copy it again from its source",
         )
-    allocated, stored = attributes.short(0x00280100) or 0, attributes.short(0x00280101) or 0
-    high, signed = attributes.short(0x00280102), attributes.short(0x00280103)
+    allocated, stored = attributes.short("BitsAllocated") or 0, attributes.short("BitsStored") or 0
+    high, signed = attributes.short("HighBit"), attributes.short("PixelRepresentation")
     good = allocated in {8, 16, 32} and 0 < stored <= allocated and signed in {0, 1}
     if header.pixel_kind or not good or (high is not None and high != stored - 1):
         raise DicomError(
@@ -172,17 +172,18 @@ def _layout(header: Header, *, rows: int, columns: int, frames: int) -> PixelLay
 def _padding(attributes: Attributes, *, signed: bool, allocated: int) -> tuple[int, int] | None:
     if allocated > 16:
         return None  # the attribute has 16 bits
-    first = attributes.short(0x00280120, signed=signed)
+    first = attributes.short("PixelPaddingValue", signed=signed)
     if first is None:
         return None
-    last = attributes.short(0x00280121, signed=signed)
+    last = attributes.short("PixelPaddingRangeLimit", signed=signed)
     last = first if last is None else last
     return (min(first, last), max(first, last))
 
 
 def _patient_key(attributes: Attributes) -> str:
     """Of ID and name, without case and spaces, keyed; empty where the file has neither."""
-    identity = "\0".join("".join(attributes.human(tag).split()).upper() for tag in (0x00100020, 0x00100010))
+    names = attributes.human("PatientID"), attributes.human("PatientName")
+    identity = "\0".join("".join(name.split()).upper() for name in names)
     if identity == "\0":
         return ""
     return hashlib.blake2b(identity.encode(), key=_SECRET, digest_size=16).hexdigest()
@@ -190,20 +191,20 @@ def _patient_key(attributes: Attributes) -> str:
 
 def _words(attributes: Attributes, *, image_type: tuple[str, ...]) -> SequenceWords:
     return SequenceWords(
-        series_description=attributes.human(0x0008103E),
-        protocol_name=attributes.human(0x00181030),
-        study_description=attributes.human(0x00081030),
-        series_number=attributes.integer(0x00200011),
-        sequence_name=attributes.human(0x00180024) or attributes.human(0x00189005),
-        scanning_sequence=attributes.words(0x00180020),
-        sequence_variant=attributes.words(0x00180021),
-        scan_options=attributes.words(0x00180022),
+        series_description=attributes.human("SeriesDescription"),
+        protocol_name=attributes.human("ProtocolName"),
+        study_description=attributes.human("StudyDescription"),
+        series_number=attributes.integer("SeriesNumber"),
+        sequence_name=attributes.human("SequenceName") or attributes.human("PulseSequenceName"),
+        scanning_sequence=attributes.words("ScanningSequence"),
+        sequence_variant=attributes.words("SequenceVariant"),
+        scan_options=attributes.words("ScanOptions"),
         image_type=image_type,
-        contrast_agent=attributes.human(0x00180010),
-        kernel=" ".join(attributes.words(0x00181210)),
-        body_part=attributes.text(0x00180015),
-        manufacturer=attributes.human(0x00080070),
-        model=attributes.human(0x00081090),
-        repetition_time_ms=attributes.decimal(0x00180080),
-        inversion_time_ms=attributes.decimal(0x00180082),
+        contrast_agent=attributes.human("ContrastBolusAgent"),
+        kernel=" ".join(attributes.words("ConvolutionKernel")),
+        body_part=attributes.text("BodyPartExamined"),
+        manufacturer=attributes.human("Manufacturer"),
+        model=attributes.human("ManufacturerModelName"),
+        repetition_time_ms=attributes.decimal("RepetitionTime"),
+        inversion_time_ms=attributes.decimal("InversionTime"),
     )

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cmc_sdk.imaging.dicom.quiet import quiet_pydicom
 from cmc_sdk.imaging.dicom.reading.frames import Frame
-from cmc_sdk.imaging.dicom.reading.header import quiet, read_header
+from cmc_sdk.imaging.dicom.reading.header import read_header
 from cmc_sdk.imaging.dicom.reading.limits import DicomLimits
 from cmc_sdk.imaging.dicom.refusal import DicomError
 
@@ -33,16 +34,16 @@ def true_values(plane: npt.NDArray[Any], *, frame: Frame) -> npt.NDArray[np.floa
 def _table(frame: Frame) -> tuple[int, npt.NDArray[np.float32]]:
     """First mapped value, and the table (PS3.3 C.11.1.1): 0 entries mean 65,536."""
     instance = frame.instance
-    with quiet():
+    with quiet_pydicom():
         header = read_header(instance.path, limits=DicomLimits())
-    item = None if header is None else header.attributes.first(0x00283000)
+    item = None if header is None else header.attributes.first("ModalityLUTSequence")
     if header is not None and item is not None:
-        descriptor = item.shorts(0x00283002)
+        descriptor = item.shorts("LUTDescriptor")
         if len(descriptor) == 3:
             count = descriptor[0] or 65536
-            first = item.shorts(0x00283002, signed=instance.layout.signed)[1]
-            kind = np.dtype("u1" if descriptor[2] <= 8 and len(item.raw(0x00283006)) == count else "u2")
-            data = np.frombuffer(item.raw(0x00283006), dtype=kind.newbyteorder("<" if header.little_endian else ">"))
+            first = item.shorts("LUTDescriptor", signed=instance.layout.signed)[1]
+            kind = np.dtype("u1" if descriptor[2] <= 8 and len(item.raw("LUTData")) == count else "u2")
+            data = np.frombuffer(item.raw("LUTData"), dtype=kind.newbyteorder("<" if header.little_endian else ">"))
             if len(data) >= count:
                 return first, data[:count].astype(np.float32)
     raise DicomError(

@@ -6,7 +6,7 @@ import math
 
 from cmc_sdk.imaging.dicom.reading.attributes import Attributes
 from cmc_sdk.imaging.dicom.reading.b_value import b_value
-from cmc_sdk.imaging.dicom.reading.frames import Frame, Instance, Scaling
+from cmc_sdk.imaging.dicom.reading.frames import Discriminators, Frame, Instance, Scaling
 from cmc_sdk.imaging.dicom.refusal import DicomError
 
 __all__ = ["MAPS", "classic_frame", "kinds_of", "linear_mapping", "numbers_text", "rescale"]
@@ -31,34 +31,35 @@ def classic_frame(attributes: Attributes, *, instance: Instance) -> Frame:
     words = instance.words
     kinds = kinds_of(words.image_type)
     block = attributes.block(0x0019, "SIEMENS MR HEADER") if instance.modality == "MR" else None
-    direction = attributes.doubles(0x00189089) or (() if block is None else attributes.doubles(block | 0x0E))
-    keys = (
-        "\\".join(words.image_type),
-        words.sequence_name,
-        attributes.text(0x00200100),
-        numbers_text(direction),
-        attributes.text(0x00180082),
-        attributes.text(0x00181060),
-        words.contrast_agent,
-        words.kernel,
-        attributes.text(0x00180060),
-        attributes.text(0x00181314),
-        "",
-        attributes.text(0x00200012),
-        attributes.text(0x00080032),
+    direction = attributes.doubles("DiffusionGradientOrientation")
+    if not direction and block is not None:
+        direction = attributes.doubles(block | 0x0E)
+    discriminators = Discriminators(
+        image_type="\\".join(words.image_type),
+        sequence=words.sequence_name,
+        time=attributes.text("TemporalPositionIdentifier"),
+        direction=numbers_text(direction),
+        inversion_time=attributes.text("InversionTime"),
+        trigger_time=attributes.text("TriggerTime"),
+        contrast_agent=words.contrast_agent,
+        kernel=words.kernel,
+        tube_voltage=attributes.text("KVP"),
+        flip_angle=attributes.text("FlipAngle"),
+        acquisition=attributes.text("AcquisitionNumber"),
+        acquisition_time=attributes.text("AcquisitionTime"),
     )
     return Frame(
         instance=instance,
         index=0,
-        position=attributes.decimals(0x00200032, count=3),
-        orientation=attributes.decimals(0x00200037, count=6),
-        pixel_spacing=attributes.decimals(0x00280030, count=2),
+        position=attributes.decimals("ImagePositionPatient", count=3),
+        orientation=attributes.decimals("ImageOrientationPatient", count=6),
+        pixel_spacing=attributes.decimals("PixelSpacing", count=2),
         scaling=_scaling(attributes, instance=instance),
         b_value=b_value(attributes) if instance.modality == "MR" and not MAPS & set(kinds) else None,
-        echo_number=attributes.integer(0x00180086),
-        echo_time_ms=attributes.decimal(0x00180081),
+        echo_number=attributes.integer("EchoNumbers"),
+        echo_time_ms=attributes.decimal("EchoTime"),
         kinds=kinds,
-        keys=keys,
+        discriminators=discriminators,
     )
 
 
@@ -78,9 +79,9 @@ def rescale(attributes: Attributes, *, instance: Instance) -> Scaling | None:
     Raises:
         DicomError: One without the other, a slope of 0, or numbers that are not finite.
     """
-    if not attributes.words(0x00281053) and not attributes.words(0x00281052):
+    if not attributes.words("RescaleSlope") and not attributes.words("RescaleIntercept"):
         return None
-    slope, intercept = attributes.decimal(0x00281053), attributes.decimal(0x00281052)
+    slope, intercept = attributes.decimal("RescaleSlope"), attributes.decimal("RescaleIntercept")
     return _checked(slope, intercept, instance=instance)
 
 
@@ -90,7 +91,7 @@ def linear_mapping(item: Attributes, *, instance: Instance) -> Scaling:
     Raises:
         DicomError: It is a table, or its numbers cannot be right.
     """
-    return _checked(item.double(0x00409225), item.double(0x00409224), instance=instance)
+    return _checked(item.double("RealWorldValueSlope"), item.double("RealWorldValueIntercept"), instance=instance)
 
 
 def _scaling(attributes: Attributes, *, instance: Instance) -> Scaling:
@@ -98,9 +99,9 @@ def _scaling(attributes: Attributes, *, instance: Instance) -> Scaling:
     found = rescale(attributes, instance=instance)
     if found is not None:
         return found
-    if attributes.items(0x00283000):
+    if attributes.items("ModalityLUTSequence"):
         return Scaling(lookup=True)
-    mapping = attributes.first(0x00409096)
+    mapping = attributes.first("RealWorldValueMappingSequence")
     return Scaling() if mapping is None else linear_mapping(mapping, instance=instance)
 
 

@@ -7,10 +7,11 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cmc_sdk.imaging.dicom.quiet import quiet_pydicom
 from cmc_sdk.imaging.dicom.reading.files import list_files
 from cmc_sdk.imaging.dicom.reading.frames import Frame
 from cmc_sdk.imaging.dicom.reading.grouping import Group, group_series, without_duplicates
-from cmc_sdk.imaging.dicom.reading.header import quiet, read_header
+from cmc_sdk.imaging.dicom.reading.header import read_header
 from cmc_sdk.imaging.dicom.reading.instance import DIRECTORY_CLASS, frames_of, series_key
 from cmc_sdk.imaging.dicom.reading.limits import DicomLimits
 from cmc_sdk.imaging.dicom.reading.series import SeriesVolume, series_volume
@@ -57,7 +58,7 @@ def scan_dicom(
         DataError: The path does not exist, or is over a limit. Whatever is wrong with a single file or series is in
             `DicomScan.refused` instead.
     """
-    with quiet():
+    with quiet_pydicom():
         return _scan(path, progress=progress, limits=limits or DicomLimits())
 
 
@@ -76,7 +77,7 @@ def _scan(path: str | os.PathLike[str], *, progress: Progress | None, limits: Di
             if header is None:
                 strangers += 1
                 continue
-            if header.meta_text(0x00020002) == DIRECTORY_CLASS:
+            if header.meta_text("MediaStorageSOPClassUID") == DIRECTORY_CLASS:
                 continue
             key = series_key(header)
             frames = frames_of(header)

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["write_structure_set"]
 
-_CONTOUR_DATA = 0x30060050
 _STUDY_COMPONENT = "1.2.840.10008.3.1.2.3.1"  # Detached Study Management: what RTSTRUCT asks for by tradition
 _RTSTRUCT = "1.2.840.10008.5.1.4.1.1.481.3"
 
@@ -187,6 +186,8 @@ def _set_points(item: Dataset, points_mm: npt.NDArray[np.float64]) -> None:
 
     Bytes of unknown type go into the file as they are, and Implicit VR names no types there.
     """
+    from cmc_sdk.imaging.dicom.tags import TAGS
+
     rounded = np.round(points_mm, 4) + 0.0  # + 0: no minus zero
     text = "\\".join([f"{value:.4f}" for value in rounded.ravel().tolist()]).encode()
-    item.add_new(_CONTOUR_DATA, "UN", text + b" " * (len(text) % 2))
+    item.add_new(TAGS["ContourData"], "UN", text + b" " * (len(text) % 2))
