@@ -14,13 +14,21 @@ __all__ = ["quiet_pydicom"]
 def quiet_pydicom() -> Iterator[None]:
     """Let pydicom and highdicom neither warn nor log inside the block: a value that breaks a rule may be a name."""
     loggers = [logging.getLogger(name) for name in ("pydicom", "highdicom")]
-    before = [item.disabled for item in loggers]
-    for item in loggers:
-        item.disabled = True
+    # One for each block, so that the blocks of two threads may overlap.
+    nothing = _Nothing()
+    for logger in loggers:
+        logger.addFilter(nothing)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        for item, disabled in zip(loggers, before, strict=True):
-            item.disabled = disabled
+        for logger in loggers:
+            logger.removeFilter(nothing)
+
+
+class _Nothing(logging.Filter):
+    """Lets no record through."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return False

@@ -17,6 +17,8 @@ from cmc_sdk.imaging.dicom.deidentify.pixels import clean_pixels
 from cmc_sdk.imaging.dicom.deidentify.profile import EDITION
 from cmc_sdk.imaging.dicom.deidentify.screening import what_to_look_at, why_left_out
 from cmc_sdk.imaging.dicom.quiet import quiet_pydicom
+from cmc_sdk.imaging.dicom.reading.attributes import Attributes
+from cmc_sdk.imaging.dicom.reading.b_value import b_value
 from cmc_sdk.progress import Progress
 
 if TYPE_CHECKING:
@@ -168,17 +170,12 @@ def _anonymise_file(path: Path, *, folder: Path, cleaner: Cleaner, places: _Plac
 
 def _keep_b_value(dataset: Dataset) -> None:
     """Say a b-value in the standard's attribute that only a private one says: without it a series' volumes are one."""
-    from cmc_sdk.imaging.dicom.reading.attributes import Attributes
-    from cmc_sdk.imaging.dicom.reading.b_value import b_value
-
     if (
         dataset.get("Modality") == "MR"
         and "DiffusionBValue" not in dataset
         and "SharedFunctionalGroupsSequence" not in dataset
     ):
-        value = b_value(
-            Attributes(dataset)
-        )  # it reads elements as they lie in the file: nothing has looked at them yet
+        value = b_value(Attributes(dataset))  # elements as they lie in the file: nothing has looked at them yet
         if value is not None:
             dataset.DiffusionBValue = value
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cmc_sdk.errors import DataError
+from cmc_sdk.imaging.dicom.reading.header import read_dataset
 from cmc_sdk.imaging.dicom.reading.limits import DicomLimits
 from cmc_sdk.imaging.dicom.refusal import DicomError, Refusal
 
@@ -104,8 +105,6 @@ def _folder(folder: Path, *, limits: DicomLimits) -> Files:
 
 def _dicomdir(path: Path, *, limits: DicomLimits) -> Files:
     """The files that a directory lists, inside its folder only."""
-    from cmc_sdk.imaging.dicom.reading.header import read_dataset
-
     found = Files()
     root = os.path.realpath(path.parent)
     missing = 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cmc_sdk.imaging.dicom.quiet import quiet_pydicom
 from cmc_sdk.imaging.dicom.reading.decoding.codestream import codestream_size
 from cmc_sdk.imaging.dicom.refusal import DicomError
 
@@ -68,8 +68,7 @@ def decode(pixels: Encapsulated) -> Iterator[npt.NDArray[Any]]:
 
     name = UID(pixels.transfer_syntax).name
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet_pydicom():
             yield from _decode(pixels, name=name)
     except (DicomError, GeneratorExit, KeyboardInterrupt, SystemExit, MemoryError):
         raise
