@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from cmc_sdk.imaging.dicom.deidentify.folder import AnonymiseReport, anonymise_folder
+from cmc_sdk.imaging.dicom.deidentify.anonymise import AnonymiseReport, anonymise_folder
 
 __all__ = ["AnonymiseReport", "anonymise_folder"]

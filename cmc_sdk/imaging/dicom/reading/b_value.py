@@ -11,6 +11,7 @@ __all__ = ["b_value"]
 
 # General Electric adds this to the b-value of some sequences.
 _GE_OFFSET = 1_000_000_000
+# In s/mm²: far beyond what a scanner can do.
 _MOST = 100_000.0
 
 

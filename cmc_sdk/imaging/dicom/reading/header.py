@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from cmc_sdk.imaging.dicom.quiet import quiet_pydicom
 from cmc_sdk.imaging.dicom.reading.attributes import Attributes
-from cmc_sdk.imaging.dicom.reading.limits import DicomLimits
+from cmc_sdk.imaging.dicom.reading.dicom_limits import DicomLimits
 from cmc_sdk.imaging.dicom.refusal import DicomError
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from cmc_sdk.imaging.dicom.quiet import quiet_pydicom
+from cmc_sdk.imaging.dicom.reading.dicom_limits import DicomLimits
 from cmc_sdk.imaging.dicom.reading.frames import Frame
 from cmc_sdk.imaging.dicom.reading.header import read_header
-from cmc_sdk.imaging.dicom.reading.limits import DicomLimits
 from cmc_sdk.imaging.dicom.refusal import DicomError
 
 __all__ = ["true_values"]

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from cmc_sdk.errors import DataError
+from cmc_sdk.imaging.dicom.reading.dicom_limits import DicomLimits
 from cmc_sdk.imaging.dicom.reading.frames import Frame
 from cmc_sdk.imaging.dicom.reading.header import read_dataset
-from cmc_sdk.imaging.dicom.reading.limits import DicomLimits
 from cmc_sdk.imaging.dicom.reading.lookup import true_values
 from cmc_sdk.imaging.dicom.reading.padding import Padding
 from cmc_sdk.imaging.dicom.reading.pixels import pixel_dtype, stored_planes

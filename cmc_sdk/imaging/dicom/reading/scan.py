@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cmc_sdk.imaging.dicom.quiet import quiet_pydicom
-from cmc_sdk.imaging.dicom.reading.files import list_files
+from cmc_sdk.imaging.dicom.reading.dicom_limits import DicomLimits
 from cmc_sdk.imaging.dicom.reading.frames import Frame
 from cmc_sdk.imaging.dicom.reading.grouping import Group, group_series, without_duplicates
 from cmc_sdk.imaging.dicom.reading.header import read_header
 from cmc_sdk.imaging.dicom.reading.instance import DIRECTORY_CLASS, frames_of, series_key
-from cmc_sdk.imaging.dicom.reading.limits import DicomLimits
+from cmc_sdk.imaging.dicom.reading.listing import list_files
 from cmc_sdk.imaging.dicom.reading.series import SeriesVolume, series_volume
 from cmc_sdk.imaging.dicom.reading.stack import check_plane, stack
 from cmc_sdk.imaging.dicom.refusal import DicomError, Refusal

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from cmc_sdk.imaging.dicom.reading.dicom_limits import DicomLimits
 from cmc_sdk.imaging.dicom.reading.frames import Frame, SequenceWords
 from cmc_sdk.imaging.dicom.reading.grouping import Group
-from cmc_sdk.imaging.dicom.reading.limits import DicomLimits
 from cmc_sdk.imaging.dicom.reading.pixels import pixel_dtype
 from cmc_sdk.imaging.dicom.reading.stack import Irregular, Stack, orientation_word
 from cmc_sdk.imaging.dicom.refusal import DicomError

@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from cmc_sdk.imaging.dicom.reading.dicom_limits import DicomLimits
 from cmc_sdk.imaging.dicom.reading.frames import Frame
-from cmc_sdk.imaging.dicom.reading.limits import DicomLimits
 from cmc_sdk.imaging.dicom.refusal import DicomError
 
 __all__ = ["SAME_PLACE_MM", "Blend", "Irregular", "Stack", "check_plane", "orientation_word", "place_along", "stack"]

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.dicom.fuzz import run
 from benchmarks.dicom.mutate import KINDS, base_files, mutate
-from cmc_sdk.imaging.dicom.reading.limits import DicomLimits
+from cmc_sdk.imaging.dicom.reading.dicom_limits import DicomLimits
 from cmc_sdk.imaging.dicom.reading.scan import scan_dicom
 
 

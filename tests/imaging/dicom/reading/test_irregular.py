@@ -11,7 +11,7 @@ from pydicom import dcmread
 from pydicom.uid import generate_uid
 
 from cmc_sdk.errors import DataError
-from cmc_sdk.imaging.dicom.reading.limits import DicomLimits
+from cmc_sdk.imaging.dicom.reading.dicom_limits import DicomLimits
 from cmc_sdk.imaging.dicom.reading.read_series import read_dicom, read_series
 from cmc_sdk.imaging.dicom.reading.scan import scan_dicom
 from cmc_sdk.imaging.dicom.refusal import DicomError

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cmc_sdk.errors import DataError
+from cmc_sdk.imaging.dicom.reading.dicom_limits import DicomLimits
 from cmc_sdk.imaging.dicom.reading.header import read_dataset
-from cmc_sdk.imaging.dicom.reading.limits import DicomLimits
 from cmc_sdk.imaging.dicom.refusal import DicomError, Refusal
 
 __all__ = ["Files", "list_files"]

@@ -14,7 +14,7 @@ from pydicom import dcmread
 from pydicom.fileset import FileSet
 
 from cmc_sdk.errors import DataError
-from cmc_sdk.imaging.dicom.reading.limits import DicomLimits
+from cmc_sdk.imaging.dicom.reading.dicom_limits import DicomLimits
 from cmc_sdk.imaging.dicom.reading.read_series import read_dicom
 from cmc_sdk.imaging.dicom.reading.scan import scan_dicom
 from tests.imaging.dicom.series import SeriesSpec, write_series
@@ -76,7 +76,7 @@ def test_a_zip_over_a_limit_is_refused_before_it_is_unpacked(tmp_path, written, 
         scan_dicom(path, limits=DicomLimits(max_unpacked_bytes=1000))
     with pytest.raises(DataError, match="more than 3 files"):
         scan_dicom(path, limits=DicomLimits(max_files=3))
-    monkeypatch.setattr("cmc_sdk.imaging.dicom.reading.files._FREE_RATIO_BYTES", 1 << 20)
+    monkeypatch.setattr("cmc_sdk.imaging.dicom.reading.listing._FREE_RATIO_BYTES", 1 << 20)
     with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("zeros.dcm", bytes(2 << 20))
     with pytest.raises(DataError, match="times its size"):

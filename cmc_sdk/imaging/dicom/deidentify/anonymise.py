@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from cmc_sdk.atomic import atomic_directory
 from cmc_sdk.errors import CmcError, DataError, InputError
+from cmc_sdk.files import atomic_directory
+from cmc_sdk.imaging.dicom.deidentify.around_pixels import clean_pixels
 from cmc_sdk.imaging.dicom.deidentify.cleaner import Cleaner
 from cmc_sdk.imaging.dicom.deidentify.left_over import check_nothing_left, identifying_values
-from cmc_sdk.imaging.dicom.deidentify.pixels import clean_pixels
 from cmc_sdk.imaging.dicom.deidentify.profile import EDITION
 from cmc_sdk.imaging.dicom.deidentify.screening import what_to_look_at, why_left_out
 from cmc_sdk.imaging.dicom.quiet import quiet_pydicom
