@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -60,7 +59,7 @@ class _Offence:
         self.first: tuple[int, int, int] | None = None
         self.value = float("nan")
 
-    def add(self, wrong: npt.NDArray[np.bool_], values: npt.NDArray[Any], k: int) -> None:
+    def add(self, wrong: npt.NDArray[np.bool_], values: npt.NDArray[np.generic], k: int) -> None:
         if not wrong.any():
             return
         self.count += int(wrong.sum())

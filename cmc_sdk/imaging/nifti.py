@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -100,7 +99,7 @@ def write_volume(volume: Volume, path: str | os.PathLike[str]) -> None:
         write_bytes(temporary, header=header, array=array, compressed=name.endswith(".gz"))
 
 
-def _read_voxels(stream: ByteStream, header: NiftiHeader, *, start: bytes, path: Path) -> npt.NDArray[Any]:
+def _read_voxels(stream: ByteStream, header: NiftiHeader, *, start: bytes, path: Path) -> npt.NDArray[np.generic]:
     needed = header.offset + header.data_bytes
     if needed > stream.most_bytes:  # before memory is asked for: a wrong header may claim terabytes
         raise _truncated(path, needed=needed, found=None)
@@ -130,7 +129,7 @@ def _truncated(path: Path, *, needed: int, found: int | None) -> DataError:
     )
 
 
-def _check_finite(stored: npt.NDArray[Any], *, slope: float, intercept: float, path: Path) -> None:
+def _check_finite(stored: npt.NDArray[np.generic], *, slope: float, intercept: float, path: Path) -> None:
     """Refuse voxels that are not finite as float32, which is what everything after computes in; slab by slab."""
     if stored.dtype.kind != "f":
         return

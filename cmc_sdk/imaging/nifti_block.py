@@ -37,8 +37,8 @@ _QUATERNION = ("quatern_b", "quatern_c", "quatern_d")
 _MM = 2
 
 
-def _layout(version: Version, byte_order: str) -> np.dtype[Any]:
-    fields: list[Any] = []
+def _layout(version: Version, byte_order: str) -> np.dtype[np.generic]:
+    fields: list[tuple[str, str] | tuple[str, str, tuple[int]]] = []
     for field in _FIELDS[version].split():
         name, _, kind = field.partition(":")
         word, _, count = kind.partition("*")
@@ -87,7 +87,7 @@ class NiftiBlock:
         content: bytes = self._fields.tobytes()
         return content
 
-    def set_dtype(self, dtype: np.dtype[Any]) -> None:
+    def set_dtype(self, dtype: np.dtype[np.generic]) -> None:
         """State the voxels' type, an integer of 8 to 64 bits or a float of 32 or 64."""
         codes = {"u1": 2, "i2": 4, "i4": 8, "f4": 16, "f8": 64, "i1": 256, "u2": 512, "u4": 768, "i8": 1024, "u8": 1280}
         self["datatype"] = codes[dtype.str[1:]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -56,7 +56,7 @@ class NiftiHeader:
     """
 
     size_vox: tuple[int, int, int]
-    dtype: np.dtype[Any]
+    dtype: np.dtype[np.generic]
     offset: int
     slope: float
     intercept: float
@@ -105,7 +105,7 @@ def parse_header(block: bytes, *, path: Path) -> NiftiHeader:
     )
 
 
-def header_for(volume: Volume, *, dtype: np.dtype[Any]) -> bytes:
+def header_for(volume: Volume, *, dtype: np.dtype[np.generic]) -> bytes:
     """Header and extension flag of a file that holds `volume` as `dtype`, little-endian, up to the first voxel.
 
     A volume that came from a NIfTI file, or lies on the grid of one, gets that file's geometry fields bit for bit;
@@ -190,7 +190,7 @@ def _size(header: NiftiBlock, *, path: Path) -> tuple[int, int, int]:
     return (shape[0], shape[1], shape[2])
 
 
-def _dtype(header: NiftiBlock, *, path: Path) -> np.dtype[Any]:
+def _dtype(header: NiftiBlock, *, path: Path) -> np.dtype[np.generic]:
     code = int(header["datatype"])
     if code not in _DTYPES:
         kind = _REFUSED_DTYPES.get(code, f"datatype code {code}")
@@ -198,7 +198,7 @@ def _dtype(header: NiftiBlock, *, path: Path) -> np.dtype[Any]:
             f"{path} holds {kind} voxels; integers of 8 to 64 bits, float32 and float64 are allowed",
             mend="give the scan itself, one number per voxel, not a colour or complex image of it",
         )
-    dtype: np.dtype[Any] = np.dtype(header.byte_order + _DTYPES[code])
+    dtype: np.dtype[np.generic] = np.dtype(header.byte_order + _DTYPES[code])
     return dtype
 
 

@@ -8,7 +8,7 @@ import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -120,7 +120,7 @@ def open_bytes(path: Path) -> Iterator[ByteStream]:
         yield stream
 
 
-def write_bytes(path: Path, *, header: bytes, array: npt.NDArray[Any], compressed: bool) -> None:
+def write_bytes(path: Path, *, header: bytes, array: npt.NDArray[np.generic], compressed: bool) -> None:
     """Write `header` and then `array` in NIfTI's order (x fastest), one slab at a time; equal inputs, equal bytes."""
     depth = max(1, 8 * _CHUNK // max(1, array[:, :, :1].nbytes))
     slabs = (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import permutations
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -84,7 +83,7 @@ def reoriented_affine(
 def reorient(volume: Volume, *, order: AxisOrder | None = None) -> Volume:
     """`volume` with its axes permuted and flipped, by default to the nearest RAS; a view, no voxel is copied."""
     order = order or nearest_ras(volume.affine_mm)
-    stored: npt.NDArray[Any] = volume.stored.transpose(order.source_axis)
+    stored: npt.NDArray[np.generic] = volume.stored.transpose(order.source_axis)
     stored = stored[tuple(slice(None, None, -1 if flipped else 1) for flipped in order.flipped)]
     affine = reoriented_affine(volume.affine_mm, size_vox=volume.size_vox, order=order)
     return Volume(stored, affine, slope=volume.slope, intercept=volume.intercept, name=volume.name)

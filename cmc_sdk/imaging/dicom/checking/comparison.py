@@ -6,7 +6,6 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -235,7 +234,7 @@ def _turn(
     return int(moved[2]), order, (flipped[0], flipped[1]), (int(moved[0]), int(moved[1]))
 
 
-def _move(pixels: npt.NDArray[Any], by: tuple[int, int]) -> npt.NDArray[Any]:
+def _move(pixels: npt.NDArray[np.generic], by: tuple[int, int]) -> npt.NDArray[np.generic]:
     """Pixels moved along both axes; what leaves is lost, and what enters is 0."""
     result = np.zeros_like(pixels)
     to = tuple(slice(max(step, 0), max(size + min(step, 0), 0)) for step, size in zip(by, pixels.shape, strict=True))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -70,7 +70,7 @@ class SegmentationObject:
                 f"{dataset.NumberOfFrames} frames of {self.rows} × {self.columns}"
             )
 
-    def pixels(self, number: int) -> npt.NDArray[Any]:
+    def pixels(self, number: int) -> npt.NDArray[np.generic]:
         """Frame `number`, (rows, columns): 0 and 1, or label values."""
         size = self.rows * self.columns
         if self._bits == 1:
@@ -183,5 +183,5 @@ def _contour(item: Dataset) -> Contour:
     return Contour(points, reference)
 
 
-def _number(value: Any) -> int | None:
+def _number(value: float | str | None) -> int | None:
     return None if value is None else int(value)

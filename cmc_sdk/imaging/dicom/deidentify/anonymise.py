@@ -7,11 +7,10 @@ import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cmc_sdk.atomic import atomic_directory
 from cmc_sdk.errors import CmcError, DataError, InputError
-from cmc_sdk.files import atomic_directory
 from cmc_sdk.imaging.dicom.deidentify.around_pixels import clean_pixels
 from cmc_sdk.imaging.dicom.deidentify.cleaner import Cleaner
 from cmc_sdk.imaging.dicom.deidentify.left_over import check_nothing_left, identifying_values
@@ -52,7 +51,7 @@ class AnonymiseReport:
     left_out: dict[str, int]
     warnings: tuple[str, ...]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """For JSON."""
         return {
             "profile": f"DICOM PS3.15 {EDITION}, basic application confidentiality profile, no option",

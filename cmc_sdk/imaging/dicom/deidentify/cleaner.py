@@ -5,18 +5,20 @@ from __future__ import annotations
 import re
 import secrets
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cmc_sdk.imaging.dicom.deidentify.profile import Action, action_for
 from cmc_sdk.imaging.dicom.deidentify.vocabulary import MAKERS, SCHEMES, is_known_word, is_standard_uid, known_meaning
 
 if TYPE_CHECKING:
+    from pydicom.dataelem import DataElement
     from pydicom.dataset import Dataset
+    from pydicom.tag import BaseTag
 
 __all__ = ["DUMMY_TEXT", "Cleaner"]
 
 DUMMY_TEXT = "ANONYMISED"
-_DUMMIES: dict[str, Any] = {
+_DUMMIES: dict[str, str] = {
     **dict.fromkeys(("PN", "LO", "SH", "ST", "LT", "UT", "UC", "AE", "CS"), DUMMY_TEXT),
     "AS": "000Y", "DA": "19000101", "TM": "000000", "DT": "19000101000000", "UR": "http://anonymised.invalid",
     "DS": "0", "IS": "0",
@@ -99,7 +101,7 @@ class Cleaner:
                 self.counts[int(tag), action] += 1
         _clean_code(dataset)
 
-    def _clean_value(self, dataset: Dataset, element: Any) -> Action:
+    def _clean_value(self, dataset: Dataset, element: DataElement) -> Action:
         """What the profile does not name: keep what is known to be harmless."""
         tag, vr = element.tag, element.VR
         values = [str(item) for item in _values(element)]
@@ -142,7 +144,7 @@ class Cleaner:
         word, number = _LABELS.get(keyword, ("", ""))
         return f"{word} {int(dataset.get(number) or 0)}" if word else None
 
-    def _dummy(self, element: Any) -> Any:
+    def _dummy(self, element: DataElement) -> object:
         """A value of the same kind that says nothing; of UIDs, new ones."""
         if element.VR == "UI":
             fresh = [self.uid(str(item)) for item in _values(element)]
@@ -182,7 +184,7 @@ def _code(value: str, scheme: str) -> Dataset:
     return item
 
 
-def _read(dataset: Dataset, tag: Any) -> Any:
+def _read(dataset: Dataset, tag: BaseTag) -> DataElement | None:
     """The element, or None where its bytes are not what its VR says: such a value is not worth keeping."""
     try:
         element = dataset[tag]
@@ -192,7 +194,7 @@ def _read(dataset: Dataset, tag: Any) -> Any:
     return element
 
 
-def _values(element: Any) -> list[Any]:
+def _values(element: DataElement) -> list[object]:
     value = element.value
     if value is None:
         return []

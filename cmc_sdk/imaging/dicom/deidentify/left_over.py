@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cmc_sdk.errors import DataError
 from cmc_sdk.imaging.dicom.deidentify.vocabulary import CODED_WORDS, MAKERS, is_standard_uid
 
 if TYPE_CHECKING:
+    from pydicom.dataelem import DataElement
     from pydicom.dataset import Dataset
 
 __all__ = ["check_nothing_left", "identifying_values"]
@@ -52,7 +53,7 @@ def check_nothing_left(path: Path, identifying: set[str], cleaned: Dataset) -> N
             )
 
 
-def _elements(dataset: Dataset) -> Iterator[Any]:
+def _elements(dataset: Dataset) -> Iterator[DataElement]:
     for tag in list(dataset.keys()):
         try:
             element = dataset[tag]
@@ -66,7 +67,7 @@ def _elements(dataset: Dataset) -> Iterator[Any]:
             yield element
 
 
-def _listed(element: Any) -> list[Any]:
+def _listed(element: DataElement) -> list[object]:
     if element.VR not in _VRS or element.value is None:
         return []
     return list(element.value) if element.VM > 1 else [element.value]

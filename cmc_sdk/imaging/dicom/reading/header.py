@@ -8,7 +8,7 @@ import struct
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from cmc_sdk.imaging.dicom.quiet import quiet_pydicom
 from cmc_sdk.imaging.dicom.reading.attributes import Attributes
@@ -16,6 +16,8 @@ from cmc_sdk.imaging.dicom.reading.dicom_limits import DicomLimits
 from cmc_sdk.imaging.dicom.refusal import DicomError
 
 if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
     from cmc_sdk.imaging.dicom.tags import Keyword
 
 __all__ = ["Header", "is_dicom", "read_dataset", "read_header"]
@@ -114,7 +116,7 @@ def read_header(path: Path, *, limits: DicomLimits) -> Header | None:
         if header is not None:
             return header
         with open(path, "rb") as whole:
-            bounded: Any = _Bounded(whole, size=size, most=limits.max_header_bytes, path=path)
+            bounded = _Bounded(whole, size=size, most=limits.max_header_bytes, path=path)
             return _parse(bounded, whole, path=path, size=size, bare=start[128:132] != b"DICM")
     except DicomError:
         raise
@@ -124,7 +126,7 @@ def read_header(path: Path, *, limits: DicomLimits) -> Header | None:
         raise _damaged(path, error) from error
 
 
-def read_dataset(path: Path) -> Any:
+def read_dataset(path: Path) -> Dataset:
     """The whole data set of `path` as pydicom has it, without its pixels; for what is written back.
 
     Raises:
@@ -154,7 +156,7 @@ def _from_start(start: bytes, *, path: Path, size: int) -> Header | None:
     return header if header.pixel_offset is not None or size <= len(start) else None
 
 
-def _parse(source: Any, handle: BinaryIO, *, path: Path, size: int, bare: bool) -> Header:
+def _parse(source: BinaryIO | _Bounded, handle: BinaryIO, *, path: Path, size: int, bare: bool) -> Header:
     """Parse what `source` reads; `handle` is the same file, at the same place."""
     from pydicom import dcmread
 

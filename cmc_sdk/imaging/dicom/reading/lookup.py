@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
@@ -16,7 +14,7 @@ from cmc_sdk.imaging.dicom.refusal import DicomError
 __all__ = ["true_values"]
 
 
-def true_values(plane: npt.NDArray[Any], *, frame: Frame) -> npt.NDArray[np.float32]:
+def true_values(plane: npt.NDArray[np.integer], *, frame: Frame) -> npt.NDArray[np.float32]:
     """`plane` as float32 true values.
 
     Raises:

@@ -21,13 +21,13 @@ class Padding:
         scaling: From stored to true values; None where `array` holds true values.
     """
 
-    def __init__(self, array: npt.NDArray[Any], *, keeps_zero: bool, scaling: Scaling | None) -> None:
+    def __init__(self, array: npt.NDArray[np.generic], *, keeps_zero: bool, scaling: Scaling | None) -> None:
         self._array, self._keeps_zero = array, keeps_zero
         self._scaling = scaling or Scaling()
         self._where: dict[int, npt.NDArray[np.uint8]] = {}
         self._lowest: Any = None
 
-    def mask(self, plane: npt.NDArray[Any], *, layout: PixelLayout) -> npt.NDArray[np.bool_] | None:
+    def mask(self, plane: npt.NDArray[np.integer], *, layout: PixelLayout) -> npt.NDArray[np.bool_] | None:
         """Which pixels of a stored plane are padding; None where the header marks none or none is marked."""
         if layout.padding is None:
             return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from io import BufferedReader
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +15,11 @@ from cmc_sdk.imaging.dicom.refusal import DicomError
 
 __all__ = ["pixel_dtype", "stored_planes"]
 
-Plane = npt.NDArray[Any]
+Plane = npt.NDArray[np.integer]
 _COPY_AGAIN = "copy it again from its source"
 
 
-def pixel_dtype(layout: PixelLayout) -> np.dtype[Any]:
+def pixel_dtype(layout: PixelLayout) -> np.dtype[np.integer]:
     """Of the stored pixels, in this machine's byte order."""
     return np.dtype(f"{'i' if layout.signed else 'u'}{layout.bits_allocated // 8}")
 
@@ -47,7 +47,7 @@ def stored_planes(instance: Instance, indices: Sequence[int]) -> Iterator[Plane]
         raise DicomError("damaged", f"{path} cannot be read: {error.strerror or error}", mend=_COPY_AGAIN) from error
 
 
-def _native(handle: Any, instance: Instance, indices: Sequence[int]) -> Iterator[Plane]:
+def _native(handle: BufferedReader, instance: Instance, indices: Sequence[int]) -> Iterator[Plane]:
     layout = instance.layout
     dtype = pixel_dtype(layout)
     stored = dtype.newbyteorder("<" if layout.little_endian else ">")

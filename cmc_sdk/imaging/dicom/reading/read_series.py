@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import Any, Literal
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -141,7 +142,7 @@ def _listed(volumes: tuple[SeriesVolume, ...]) -> str:
     return ", ".join(shown) + (", …" if len(volumes) > 12 else "")
 
 
-def _voxels(series: SeriesVolume) -> tuple[npt.NDArray[Any], float, float, tuple[str, ...]]:
+def _voxels(series: SeriesVolume) -> tuple[npt.NDArray[np.generic], float, float, tuple[str, ...]]:
     """(slices, rows, columns) of the frames that are there, slope, intercept and notes; one plane at a time."""
     frames = series.stack.frames
     layout = frames[0].instance.layout
@@ -165,9 +166,9 @@ def _voxels(series: SeriesVolume) -> tuple[npt.NDArray[Any], float, float, tuple
     return array, scaling.slope, scaling.intercept, tuple(notes)
 
 
-def _planes(frames: tuple[Frame, ...]) -> Iterator[tuple[int, Frame, npt.NDArray[Any]]]:
+def _planes(frames: tuple[Frame, ...]) -> Iterator[tuple[int, Frame, npt.NDArray[np.integer]]]:
     """Each frame with its place in the stack, file by file, so that each file is opened once."""
-    by_file: dict[Any, list[int]] = defaultdict(list)
+    by_file: dict[Path, list[int]] = defaultdict(list)
     for place, frame in enumerate(frames):
         by_file[frame.instance.path].append(place)
     for places in by_file.values():
@@ -178,7 +179,7 @@ def _planes(frames: tuple[Frame, ...]) -> Iterator[tuple[int, Frame, npt.NDArray
             yield place, frames[place], plane
 
 
-def _keep_stored_bits(plane: npt.NDArray[Any], *, frame: Frame, padded: npt.NDArray[np.bool_] | None) -> int:
+def _keep_stored_bits(plane: npt.NDArray[np.integer], *, frame: Frame, padded: npt.NDArray[np.bool_] | None) -> int:
     """Sign-extend or mask, in place, values that use more than Bits Stored; how many did."""
     layout = frame.instance.layout
     spare = layout.bits_allocated - layout.bits_stored
@@ -199,7 +200,7 @@ def _keep_stored_bits(plane: npt.NDArray[Any], *, frame: Frame, padded: npt.NDAr
     return int(wrong.sum())
 
 
-def _blend(array: npt.NDArray[Any], plan: tuple[Blend, ...]) -> npt.NDArray[Any]:
+def _blend(array: npt.NDArray[np.generic], plan: tuple[Blend, ...]) -> npt.NDArray[np.generic]:
     grid = np.empty((len(plan), *array.shape[1:]), dtype=array.dtype)
     for index, blend in enumerate(plan):
         if blend.source is not None:

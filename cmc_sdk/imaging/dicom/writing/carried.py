@@ -6,7 +6,7 @@ import copy
 import datetime
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -126,7 +126,7 @@ def _patient_and_study(header: Dataset) -> Dataset:
     return kept
 
 
-def add_record(dataset: Dataset, record: Mapping[str, Any] | None) -> None:
+def add_record(dataset: Dataset, record: Mapping[str, object] | None) -> None:
     """Put the run record, as JSON, into a private block with its creator; None adds nothing."""
     if record is None:
         return
@@ -179,7 +179,7 @@ def _sop_class(frame: SourceFrame, *, source: DicomSource) -> str:
     )
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, np.ndarray):

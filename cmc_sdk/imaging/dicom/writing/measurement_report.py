@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -45,7 +45,7 @@ def write_measurement_report(
     volumes_ml: Mapping[str, float],
     algorithm: AlgorithmIdentity,
     segmentation: str | os.PathLike[str] | None,
-    record: Mapping[str, Any] | None = None,
+    record: Mapping[str, object] | None = None,
 ) -> None:
     """Write the volumes of `labels` as one Comprehensive 3D SR (TID 1500), a measurement group a class.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -44,7 +44,7 @@ def write_segmentation(
     algorithm: AlgorithmIdentity,
     confidence: Volume | None = None,
     kind: Literal["binary", "labelmap"] = "binary",
-    record: Mapping[str, Any] | None = None,
+    record: Mapping[str, object] | None = None,
 ) -> None:
     """Write `labels` as one DICOM SEG whose frames lie on, and refer to, the frames that the scan was read from.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -42,7 +42,7 @@ def write_structure_set(
     path: str | os.PathLike[str],
     classes: ClassTable,
     algorithm: AlgorithmIdentity,
-    record: Mapping[str, Any] | None = None,
+    record: Mapping[str, object] | None = None,
 ) -> None:
     """Write `labels` as one RTSTRUCT: a region of interest a class, its contours on the slices of the scan.
 

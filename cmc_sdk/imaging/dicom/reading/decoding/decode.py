@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -49,16 +48,16 @@ class Encapsulated:
         return self.rows * self.columns * self.bits_allocated // 8
 
     @property
-    def dtype(self) -> np.dtype[Any]:
+    def dtype(self) -> np.dtype[np.integer]:
         """Of a decoded frame."""
         return np.dtype(f"{'i' if self.pixel_representation else 'u'}{self.bits_allocated // 8}")
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """For JSON."""
         return asdict(self)
 
 
-def decode(pixels: Encapsulated) -> Iterator[npt.NDArray[Any]]:
+def decode(pixels: Encapsulated) -> Iterator[npt.NDArray[np.integer]]:
     """The frames `indices`, each (rows, columns).
 
     Raises:
@@ -80,7 +79,7 @@ def decode(pixels: Encapsulated) -> Iterator[npt.NDArray[Any]]:
         ) from error
 
 
-def _decode(pixels: Encapsulated, *, name: str) -> Iterator[npt.NDArray[Any]]:
+def _decode(pixels: Encapsulated, *, name: str) -> Iterator[npt.NDArray[np.integer]]:
     from pydicom.encaps import generate_frames
     from pydicom.pixels.decoders.base import get_decoder
     from pydicom.uid import UID
@@ -128,7 +127,7 @@ def _decode(pixels: Encapsulated, *, name: str) -> Iterator[npt.NDArray[Any]]:
         yield _checked(plane, pixels, index=index)
 
 
-def _checked(plane: npt.NDArray[Any], pixels: Encapsulated, *, index: int) -> npt.NDArray[Any]:
+def _checked(plane: npt.NDArray[np.integer], pixels: Encapsulated, *, index: int) -> npt.NDArray[np.integer]:
     if plane.shape != (pixels.rows, pixels.columns) or plane.dtype.kind not in "iu":
         raise DicomError(
             "decoder",

@@ -14,7 +14,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +31,7 @@ _START = (
 _WALL_S, _WALL_S_PER_BYTE = 60.0, 2e-6
 
 
-def decoded_planes(pixels: Encapsulated) -> Iterator[npt.NDArray[Any]]:
+def decoded_planes(pixels: Encapsulated) -> Iterator[npt.NDArray[np.integer]]:
     """The frames `pixels.indices`, each (rows, columns), decoded elsewhere.
 
     Where no process can be started (a program frozen into one file), they are decoded in this one.
@@ -61,7 +60,7 @@ class _DecoderProcess:
     def alive(self) -> bool:
         return self.owner == os.getpid() and self._child.poll() is None
 
-    def planes(self, pixels: Encapsulated) -> Iterator[npt.NDArray[Any]]:
+    def planes(self, pixels: Encapsulated) -> Iterator[npt.NDArray[np.integer]]:
         assert self._child.stdin is not None
         done = False
         try:
@@ -85,7 +84,7 @@ class _DecoderProcess:
                 with contextlib.suppress(OSError):
                     pipe.close()
 
-    def _plane(self, pixels: Encapsulated) -> npt.NDArray[Any]:
+    def _plane(self, pixels: Encapsulated) -> npt.NDArray[np.integer]:
         answers = self._child.stdout
         assert isinstance(answers, io.BufferedReader)
         plane = np.empty((pixels.rows, pixels.columns), dtype=pixels.dtype)
