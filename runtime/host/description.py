@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from cmc_sdk.runtime.host.packages import COMPUTING, PACKAGES, installed_version
 from cmc_sdk.runtime.host.processor import processor_name
@@ -32,7 +31,7 @@ class MachineDescription:
     cores: int
     packages: Mapping[str, str]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, str | int | dict[str, str]]:
         """For a report that is kept, such as that of `cmc verify`: every package, by itself."""
         return {
             "platform": self.platform,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Protocol, runtime_checkable
 
 import pytest
 from hypothesis import given
@@ -17,25 +17,41 @@ from cmc_sdk.runtime.onnx.wire import Field, WireError, as_message, as_number, a
 
 onnx = pytest.importorskip("onnx")
 
+
+class Descriptor(Protocol):
+    name: str
+    number: int
+
+
+@runtime_checkable
+class Message(Protocol):
+    """What protobuf's own classes offer."""
+
+    def ListFields(self) -> list[tuple[Descriptor, object]]: ...
+
+    def SerializeToString(self) -> bytes: ...
+
+
 TEXTS = st.text(max_size=200)
 INTEGERS = st.integers(-(2**63), 2**63 - 1)
 FLOATS = st.floats(width=32, allow_nan=False)
 
 
 @st.composite
-def tensors(draw: st.DrawFn) -> Any:
-    return onnx.TensorProto(
+def tensors(draw: st.DrawFn) -> Message:
+    message: Message = onnx.TensorProto(
         dims=draw(st.lists(INTEGERS, max_size=4)),
         data_type=draw(st.integers(0, 16)),
         name=draw(TEXTS),
         raw_data=draw(st.binary(max_size=300)),
         float_data=draw(st.lists(FLOATS, max_size=20)),
     )
+    return message
 
 
 @st.composite
-def attributes(draw: st.DrawFn) -> Any:
-    return onnx.AttributeProto(
+def attributes(draw: st.DrawFn) -> Message:
+    message: Message = onnx.AttributeProto(
         name=draw(TEXTS),
         f=draw(FLOATS),
         i=draw(INTEGERS),
@@ -45,27 +61,33 @@ def attributes(draw: st.DrawFn) -> Any:
         strings=draw(st.lists(st.binary(max_size=5), max_size=3)),
         t=draw(tensors()),
     )
+    return message
 
 
 @st.composite
-def models(draw: st.DrawFn) -> Any:
+def models(draw: st.DrawFn) -> Message:
     nodes = [
         onnx.NodeProto(op_type=draw(TEXTS), input=draw(st.lists(TEXTS, max_size=2)), attribute=[draw(attributes())])
         for _ in range(draw(st.integers(0, 2)))
     ]
     graph = onnx.GraphProto(name=draw(TEXTS), node=nodes, initializer=draw(st.lists(tensors(), max_size=2)))
-    return onnx.ModelProto(ir_version=draw(INTEGERS), producer_name=draw(TEXTS), graph=graph)
+    message: Message = onnx.ModelProto(ir_version=draw(INTEGERS), producer_name=draw(TEXTS), graph=graph)
+    return message
 
 
-def check(found: list[tuple[int, Field]], message: Any) -> None:
+def check(found: list[tuple[int, Field]], message: Message) -> None:
     """Every field that is set, in the order of their numbers; single floats are skipped, packed ones are bytes."""
     left = list(found)
     for descriptor, value in message.ListFields():
+        items: list[object] = [value]
+        if isinstance(value, Iterable) and not isinstance(value, str | bytes):
+            items = list(value)
         if descriptor.name == "float_data":
-            assert left.pop(0) == (descriptor.number, struct.pack(f"<{len(value)}f", *value))
+            number, read = left.pop(0)
+            assert number == descriptor.number
+            assert as_message(read) == struct.pack(f"<{len(items)}f", *items)
             continue
-        alone = isinstance(value, str | bytes | int | float) or hasattr(value, "ListFields")
-        for item in [value] if alone else value:
+        for item in items:
             if isinstance(item, float):
                 continue
             number, read = left.pop(0)
@@ -77,17 +99,18 @@ def check(found: list[tuple[int, Field]], message: Any) -> None:
             elif isinstance(item, int):
                 assert as_number(read) == item % 2**64
             else:
+                assert isinstance(item, Message)
                 check(list(fields_of(as_message(read))), item)
     assert left == []
 
 
 @given(message=st.one_of(models(), attributes(), tensors()))
-def test_what_protobuf_writes_is_read_back_field_by_field(message: Any) -> None:
+def test_what_protobuf_writes_is_read_back_field_by_field(message: Message) -> None:
     check(list(fields_of(memoryview(message.SerializeToString()))), message)
 
 
 @given(message=st.one_of(models(), tensors()), data=st.data())
-def test_of_a_message_that_is_cut_off_only_whole_fields_are_read(message: Any, data: st.DataObject) -> None:
+def test_of_a_message_that_is_cut_off_only_whole_fields_are_read(message: Message, data: st.DataObject) -> None:
     content = message.SerializeToString()
     whole = list(fields_of(memoryview(content)))
     cut = memoryview(content)[: data.draw(st.integers(0, len(content)))]
@@ -109,7 +132,7 @@ def test_of_a_message_that_is_cut_off_only_whole_fields_are_read(message: Any, d
         onnx.TensorProto(float_data=[0.5, 1.5]),
     ],
 )
-def test_a_field_that_is_cut_off_anywhere_is_refused(message: Any) -> None:
+def test_a_field_that_is_cut_off_anywhere_is_refused(message: Message) -> None:
     content = message.SerializeToString()
     for end in range(1, len(content)):
         with pytest.raises(WireError, match=r"longer than what holds it|the end lies within a number"):
