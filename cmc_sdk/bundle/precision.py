@@ -82,7 +82,7 @@ Every check holds a bundle to the limits of its own manifest, never to these.
 class GatePass(StrictModel):
     """A backend in a precision that kept its limits when the bundle was made.
 
-    Any backend may be named: one that a reader does not have is one that it does not choose.
+    Every backend may be named: one that a reader does not have is one that it does not choose.
     """
 
     backend: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,63}$")]

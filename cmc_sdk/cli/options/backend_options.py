@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from cmc_sdk.runtime.backends.row import BackendRow
 
     _Word = click.ParamType[str]
@@ -46,6 +48,10 @@ class BackendType(_Word):
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
         """As `click.Choice`."""
         return f"[{'|'.join(self.names())}]"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """As `click.Choice`."""
+        return click.Choice(self.names()).shell_complete(ctx, param, incomplete)
 
 
 backend_option = click.option(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
@@ -19,18 +19,18 @@ VALUES = sorted(
 )
 
 
-def make_telling() -> tuple[Backend, list[tuple[Any, ...]]]:
+def make_telling() -> tuple[Backend, list[tuple[object, ...]]]:
     """A backend that answers everything with the name of what it was asked, and what its methods were called with."""
-    calls: list[tuple[Any, ...]] = []
+    calls: list[tuple[object, ...]] = []
 
-    def answering(name: str) -> Any:
-        def method(self: Backend, *given: Any, **named: Any) -> str:
+    def answering(name: str) -> Callable[..., str]:
+        def method(self: Backend, *given: object, **named: object) -> str:
             calls.append((name, given, named))
             return f"told {name}"
 
         return method
 
-    members: dict[str, Any] = {name: answering(name) for name in METHODS}
+    members: dict[str, object] = {name: answering(name) for name in METHODS}
     members |= {name: f"told {name}" for name in VALUES}
     return type("Telling", (Backend,), members)(), calls
 
