@@ -45,7 +45,7 @@ LAYERS: dict[str, Layers] = {
     "cmc_sdk.imaging.dicom": (
         ("choosing", "deidentify", "writing"),
         ("checking", "reading"),
-        ("quiet", "refusal", "source"),
+        ("quiet", "refusal", "source", "tags"),
     ),
     "cmc_sdk.runtime": (
         ("benchmark",),
@@ -108,14 +108,10 @@ REPEATED: dict[str, str] = {
     "doctor": "a command, and the module that does its work",
     "edition": "one edition of a bundle's graphs: FP16, int8",
     "evaluate": "a command, and the module that does its work",
-    "files": "what is opened in a folder of DICOM; what a result is written as",
-    "folder": "a folder of DICOM that is de-identified; the folder of a result",
     "geometry": "grids as the headers of files say them; the core's model grids",
     "golden": "the export makes the golden cases, the gate reads them",
     "graphs": "the export writes a network's graphs, a backend opens them",
-    "limits": "what is taken of a folder of DICOM; what a run may take",
     "page": "the page of a benchmark; the page of a result",
-    "pixels": "pixels that are read; pixels that are cleaned of burnt-in text",
     "released": "the released code's data lists, network, and graph",
     "supervised": "a loss, and the method that has no other",
     "verify": "a command, and the module that does its work",
