@@ -1,1 +1,1 @@
-"""Inference backends behind one protocol."""
+"""Inference backends behind one class: `base` says what they offer, `catalogue` which there are."""
