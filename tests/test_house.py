@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 import sysconfig
@@ -148,6 +149,15 @@ def test_a_room_is_entered_by_its_doors(room: str) -> None:
 
 def test_what_is_imported_of_ours_exists() -> None:
     assert HOUSE.broken() == []
+
+
+def test_every_public_name_is_where_its_package_says() -> None:
+    packages = [name for name, path in HOUSE.modules.items() if path.name == "__init__.py"]
+    lost = []
+    for package in packages:
+        module = importlib.import_module(package)
+        lost += [f"{package}.{name}" for name in getattr(module, "__all__", ()) if not hasattr(module, name)]
+    assert lost == []
 
 
 def test_a_room_is_imported_under_cmc_sdk() -> None:
