@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import click
+
+from cmc_sdk.bundle.precision import Precision
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -19,7 +21,7 @@ else:
 
 __all__ = ["PRECISIONS", "BackendType", "backend_option", "precision_option", "prefer_instructions", "state_option"]
 
-PRECISIONS = ("f32", "fp16", "bf16", "int8")
+PRECISIONS = get_args(Precision)
 
 
 class BackendType(_Word):
