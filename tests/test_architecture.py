@@ -20,7 +20,7 @@ QUESTIONS = (
     "where is the gate's limit?",
     "where does the missing token live?",
     "where is the b-value read?",
-    "what do I touch for a fourth backend?",
+    "what do I touch for one more backend?",
     "what do I touch for a new method?",
 )
 

@@ -12,7 +12,6 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
-import tomllib
 
 from tests.house import ROOMS, House, Layers
 

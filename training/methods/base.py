@@ -115,6 +115,12 @@ class Method(ABC):
     """What configurations call it."""
     traits: ClassVar[Traits]
 
+    def __init_subclass__(cls) -> None:
+        """A method that adds to another one would answer to its name and be built as it: each says its own."""
+        inherited = [word for word in ("name", "traits", "build") if word not in vars(cls)]
+        if inherited:
+            raise TypeError(f"{cls.__name__}: a method says its own {', '.join(inherited)}")
+
     def __init__(self, network: CMCNetwork) -> None:
         self.network = network
 

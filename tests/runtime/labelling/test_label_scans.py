@@ -7,6 +7,7 @@ import pytest
 
 from cmc_sdk import Volume
 from cmc_sdk.errors import BackendError, DataError
+from cmc_sdk.runtime.backends.base import Array, DecoderInputs
 from cmc_sdk.runtime.core import Threads
 from cmc_sdk.runtime.labelling.label_scans import StageSeconds, label_scans, window_logits
 from cmc_sdk.runtime.planning.planner import plan_windows
@@ -76,8 +77,8 @@ def test_logits_of_windows_are_asked_for_as_in_a_run() -> None:
     assert (modality, presence.tolist(), features["ct"].any()) == ("mr", [[0.0, 1.0]] * 2, False)
 
     class Short(StubBackend):
-        def decode(self, modality, **given):
-            return super().decode(modality, **given)[:, 1:]
+        def decode(self, modality: str, inputs: DecoderInputs) -> Array:
+            return super().decode(modality, inputs)[:, 1:]
 
     with pytest.raises(BackendError, match="have shape"):
         window_logits(windows, backend=Short(), spec=SPEC, present=("mr",))

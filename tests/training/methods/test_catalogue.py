@@ -144,3 +144,10 @@ def test_rows_are_asked_by_their_traits() -> None:
     assert one_of(["a"]) == "a"
     assert one_of(["a", "b"], word="and") == "a and b"
     assert one_of(["a", "b", "c"]) == "a, b or c"
+
+
+@pytest.mark.parametrize("missing", ["name", "traits", "build"])
+def test_a_method_that_inherits_who_it_is_is_refused(missing: str) -> None:
+    own = {word: value for word, value in vars(Toy).items() if word in {"name", "traits", "build", "loss"}}
+    with pytest.raises(TypeError, match=f"Heir: a method says its own {missing}"):
+        type("Heir", (Toy,), {word: value for word, value in own.items() if word != missing})

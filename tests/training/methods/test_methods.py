@@ -7,10 +7,11 @@ import torch
 
 from cmc_sdk.errors import CheckpointError, ConfigError, DataError
 from cmc_sdk.training.methods import MeanTeacher
+from cmc_sdk.training.methods.catalogue import METHODS
 from cmc_sdk.training.methods.perturb import STRONG, perturb
 from tests.training.methods.samples import batch, cnn, gradients, loss_of, method, noise, same_weights, train
 
-NAMES = ("cmc", "supervised", "mean_teacher", "cps")
+NAMES = tuple(METHODS)
 
 
 @pytest.mark.parametrize("name", NAMES)
