@@ -50,7 +50,7 @@ template <typename T>
 class Sampling : public testing::Test {};
 using StoredTypes = testing::Types<std::uint8_t, std::int8_t, std::uint16_t, std::int16_t, std::uint32_t, std::int32_t,
                                    std::uint64_t, std::int64_t, float, double>;
-TYPED_TEST_SUITE(Sampling, StoredTypes);
+TYPED_TEST_SUITE(Sampling, StoredTypes, );  // the empty argument is what a pedantic Clang asks for
 
 TYPED_TEST(Sampling, LinearIsTheDefinition) {
   Dice dice(1);
