@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
+from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pydicom.dataelem import DataElement, RawDataElement
     from pydicom.dataset import Dataset
 
-    from cmc_sdk.imaging.dicom.tags import Name
+    from cmc_sdk.imaging.dicom.tags import Keyword, Name
 
 __all__ = ["Attributes"]
 
@@ -35,10 +37,8 @@ class Attributes:
     __slots__ = ("_dataset", "_elements", "_encodings", "_tags")
 
     def __init__(self, dataset: Dataset, *, encodings: list[str] | None = None) -> None:
-        from cmc_sdk.imaging.dicom.tags import TAGS
-
         self._dataset = dataset
-        self._tags = TAGS
+        self._tags = _tags()
         # By plain integers: pydicom's own look-up makes a tag object each time, which is most of the cost of a scan.
         self._elements = {int(element.tag): element for element in dataset.values()}
         self._encodings = encodings or ["iso8859"]
@@ -47,7 +47,8 @@ class Attributes:
         return self._elements.get(tag if isinstance(tag, int) else self._tags[tag])
 
     def _value(self, tag: Name) -> object:
-        element = self._element(tag)
+        # `_element`, written out: a scan asks some forty times for each file.
+        element = self._elements.get(tag if isinstance(tag, int) else self._tags[tag])
         return None if element is None else element.value
 
     def _raw(self, tag: Name) -> bytes | None:
@@ -173,12 +174,19 @@ class Attributes:
     def block(self, group: int, creator: str) -> int | None:
         """Where a maker's private attributes begin in `group`: element 0xEE of it has the tag `block | 0xEE`."""
         for element in range(0x10, 0x20):
-            if group << 16 | element in self and self.text(group << 16 | element).upper() == creator.upper():
+            if group << 16 | element in self._elements and self.text(group << 16 | element).upper() == creator.upper():
                 return group << 16 | element << 8
         return None
 
     def __contains__(self, tag: Name) -> bool:
         return self._element(tag) is not None
+
+
+@cache
+def _tags() -> Mapping[Keyword, int]:
+    from cmc_sdk.imaging.dicom.tags import TAGS  # here: with pydicom, once something is read
+
+    return TAGS
 
 
 def _printable(text: str) -> str:

@@ -7,6 +7,7 @@ import os
 import struct
 import time
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -192,8 +193,6 @@ def _pixels(
     handle: BinaryIO, position: int, *, size: int, implicit: bool, little: bool
 ) -> tuple[int | None, int | None, str]:
     """Offset, length and kind of the pixels, from the element at which pydicom stopped."""
-    from cmc_sdk.imaging.dicom.tags import TAGS
-
     handle.seek(position)
     start = handle.read(12)
     if len(start) < 8:
@@ -201,7 +200,7 @@ def _pixels(
     order = "<" if little else ">"
     group, element = struct.unpack(f"{order}HH", start[:4])
     tag = group << 16 | element
-    kind = next((kind for keyword, kind in _PIXEL_KINDS.items() if TAGS[keyword] == tag), None)
+    kind = _kind_by_tag().get(tag)
     if kind is None:
         return None, None, ""
     if implicit or start[4:6] not in _LONG_VRS:
@@ -211,6 +210,13 @@ def _pixels(
     else:
         return None, None, ""
     return offset, None if length == _UNDEFINED else length, kind
+
+
+@cache
+def _kind_by_tag() -> dict[int, str]:
+    from cmc_sdk.imaging.dicom.tags import TAGS  # here: with pydicom, once something is read
+
+    return {TAGS[keyword]: kind for keyword, kind in _PIXEL_KINDS.items()}
 
 
 def _damaged(path: Path, error: Exception | str) -> DicomError:
