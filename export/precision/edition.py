@@ -21,9 +21,6 @@ WINDOWS = 4
 ROUNDED = "onnxruntime-rounded"
 """The gate's name for FP16 graphs whose FP16 tensors are really rounded (`rounded`)."""
 
-_STEPS = 7
-"""Measurements of a graph at most: f32, all parts, each of five parts; the last one is not counted."""
-
 
 def fp16_edition() -> Edition:
     """FP16 with FP32 islands, held against f32 as ONNX Runtime runs it and as accelerators round it."""
